@@ -1,0 +1,38 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test generate check lint clean
+
+help:          ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+demo: $(READY)       ## export the tutorial's network, import it, compare the spikes
+	$(RUN)/python tests/demo.py
+
+test: $(READY)       ## run the tests
+	$(RUN)/python -m pytest -q -n auto
+
+generate: $(READY)   ## write the converters that the mappings say
+	$(RUN)/nirgen generate
+
+check: $(READY)      ## prove that the committed converters are current
+	$(RUN)/nirgen check
+
+lint: $(READY)       ## linters and the type checker
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+clean:         ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# torch is named with what depends on it, so that one build of it is chosen for all.
+$(READY): pyproject.toml
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(RUN)/python -m pip install --quiet "torch==2.13.0" --editable ".[spikingjelly]" --group dev
+	touch $(READY)

@@ -1,0 +1,7 @@
+"""`python -m nirgen`."""
+
+import sys
+
+from nirgen.cli import main
+
+sys.exit(main())

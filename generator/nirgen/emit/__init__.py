@@ -1,0 +1,22 @@
+"""Checked mappings -> the text of converters -> disk.
+
+`code` is the small language of statements that a converter's body is made of, `exporters` and
+`importers` write the two directions in it, `plan` puts a framework's package together, `render`
+turns it into text, and `write` is the only one that touches the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nirgen.emit.plan import plan
+from nirgen.emit.render import render
+from nirgen.mapping.model import Mappings
+
+Texts = Mapping[str, str]
+"""Generated texts by their path below the output folder."""
+
+
+def generate(mappings: Mappings) -> Texts:
+    """The texts of all converters; nothing is written."""
+    return render(plan(mappings))

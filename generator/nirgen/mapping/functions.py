@@ -1,0 +1,86 @@
+"""The functions that a formula may call, each with its inverse.
+
+A function is known here by what it does to plain values, which is what the proofs compute with,
+and by the name under which `nirgen.runtime.functions` has it, which is what converters call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of the expression language.
+
+    Attributes:
+        name: in formulas, and in `nirgen.runtime.functions`.
+        arity: how many arguments it takes.
+        evaluate: what it computes, on plain values; None where only the runtime can
+            (a function of tensors).
+        inverse: the name of the function that undoes it; None where there is none.
+        says: what it computes, in a few words.
+    """
+
+    name: str
+    arity: int
+    evaluate: Callable[..., Any] | None
+    inverse: str | None
+    says: str
+
+
+def _sigmoid(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1.0 - p))
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    first, second = size if isinstance(size, tuple) else (size, size)
+    return int(first), int(second)
+
+
+def _single(size: Any) -> int:
+    (only,) = size if isinstance(size, tuple) else (size,)
+    return int(only)
+
+
+def _pair_or_word(padding: Any) -> Any:
+    return padding if isinstance(padding, str) else _pair(padding)
+
+
+def _single_or_word(padding: Any) -> Any:
+    return padding if isinstance(padding, str) else _single(padding)
+
+
+def _any_nonzero(size: Any) -> bool:
+    return any(size) if isinstance(size, tuple) else bool(size)
+
+
+FUNCTIONS: dict[str, Function] = {
+    function.name: function
+    for function in (
+        Function("sigmoid", 1, _sigmoid, "logit", "1 / (1 + exp(-x))"),
+        Function("logit", 1, _logit, "sigmoid", "log(p / (1 - p))"),
+        Function("exp", 1, math.exp, "log", "e to the power x"),
+        Function("log", 1, math.log, "exp", "the natural logarithm"),
+        Function("pair", 1, _pair, "pair", "(height, width) of one number or two"),
+        Function("single", 1, _single, "single", "the one size of a number or a sequence of one"),
+        Function("pair_or_word", 1, _pair_or_word, "pair_or_word", "`pair`, or a word as it is"),
+        Function(
+            "single_or_word", 1, _single_or_word, "single_or_word", "`single`, or a word as it is"
+        ),
+        Function(
+            "any_nonzero", 1, _any_nonzero, None, "whether a number or a pair is other than zero"
+        ),
+        Function("size", 2, None, None, "the size of an array along an axis"),
+        Function("sizes_from", 2, None, None, "the sizes of an array from an axis on"),
+        Function("zeros", 1, None, None, "an array of that many zeros"),
+        Function("spiking", 1, None, None, "whether a surrogate function passes spikes on"),
+    )
+}

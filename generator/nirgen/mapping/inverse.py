@@ -1,0 +1,175 @@
+"""A mapping read backwards: how a layer's parameters follow from a node's fields.
+
+A mapping states a node's fields by formulas over the layer's parameters. Backwards, each
+parameter is solved from the first formula that allows it; the formulas left over are conditions
+that a node must meet, and they tell the cases apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from nirgen.mapping import expressions
+from nirgen.mapping.expressions import Binary, Expression, Literal, Name, Not, names
+from nirgen.mapping.model import NODE, Binding, Case, Choice, LayerMapping, Node
+from nirgen.mapping.source import Constant
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A parameter, the formula that gives it, and all bindings that it solves alone."""
+
+    parameter: str
+    formula: Expression
+    equations: tuple[Binding, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the node's field is the parameter itself, without arithmetic."""
+        return isinstance(self.formula, Name)
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What some bindings give (in an order that can be computed) and what they demand besides.
+
+    `restated` are the demands that state a parameter solved elsewhere as it is: where such a
+    node's field agrees, it is the parameter to the last bit.
+    """
+
+    solved: tuple[Solved, ...] = ()
+    demands: tuple[Binding, ...] = ()
+    unsolved: tuple[Binding, ...] = ()
+
+    @property
+    def restated(self) -> tuple[Binding, ...]:
+        return tuple(demand for demand in self.demands if isinstance(demand.formula, Name))
+
+
+@dataclass(frozen=True)
+class CaseInverse:
+    """One case backwards: parameters that its guard fixes, and what is left of the guard."""
+
+    case: Case
+    given: Mapping[str, Constant]
+    inversion: Inversion
+    guard: Expression | None
+
+
+@dataclass(frozen=True)
+class ChoiceInverse:
+    choice: Choice
+    cases: tuple[CaseInverse, ...]
+
+
+@dataclass(frozen=True)
+class MappingInverse:
+    """A layer's mapping from one NIR node."""
+
+    node: str
+    shared: Inversion
+    choices: tuple[ChoiceInverse, ...]
+
+    def unsolved(self) -> Iterable[Binding]:
+        yield from self.shared.unsolved
+        for choice in self.choices:
+            for case in choice.cases:
+                yield from case.inversion.unsolved
+
+
+def invert(mapping: LayerMapping, node: Node) -> MappingInverse:
+    """How an import finds the layer's parameters in a node of the kind `node`."""
+    parameters = mapping.parameters_read() - frozenset(mapping.derive) - frozenset(mapping.fix)
+    shared = _invert(_solvable(mapping.part.bind, node), parameters, ())
+    known = frozenset(solved.parameter for solved in shared.solved)
+    choices = (_invert_choice(c, node, parameters, known) for c in mapping.choices)
+    return MappingInverse(node.name, shared, tuple(choices))
+
+
+def _invert_choice(
+    choice: Choice, node: Node, parameters: frozenset[str], known: frozenset[str]
+) -> ChoiceInverse:
+    cases = [case for case in choice.cases if case.node in (None, node.name)]
+    return ChoiceInverse(
+        choice, tuple(_invert_case(case, node, parameters, known) for case in cases)
+    )
+
+
+def _invert_case(
+    case: Case, node: Node, parameters: frozenset[str], known: frozenset[str]
+) -> CaseInverse:
+    given = given_by(case.when)
+    inversion = _invert(_solvable(case.part.bind, node), parameters, known | frozenset(given))
+    return CaseInverse(case, given, inversion, _guard_left(case.when))
+
+
+def given_by(guard: Expression) -> Mapping[str, Constant]:
+    """The parameter that a guard fixes: `decay_input`, `not decay_input`, `v_reset is None`."""
+    match guard:
+        case Name(name):
+            return {name: True}
+        case Not(Name(name)):
+            return {name: False}
+        case Binary("is", Name(name), Literal(None)):
+            return {name: None}
+    return {}
+
+
+def _guard_left(guard: Expression) -> Expression | None:
+    """What of a guard must be checked once the parameters are known."""
+    if given_by(guard):
+        return None
+    match guard:
+        case Binary("is not", Name(_), Literal(None)):
+            return None
+    return guard
+
+
+def _solvable(bindings: Iterable[Binding], node: Node) -> tuple[Binding, ...]:
+    """The bindings that say something of the layer, and not of its place in a graph."""
+    return tuple(
+        binding
+        for binding in bindings
+        if binding.field in node.fields and node.fields[binding.field].kind != "shape"
+    )
+
+
+def _invert(
+    bindings: tuple[Binding, ...], parameters: frozenset[str], known: Collection[str]
+) -> Inversion:
+    solved: list[Solved] = []
+    found = set(known)
+    left = list(bindings)
+    while True:
+        step = next(_steps(left, parameters - found), None)
+        if step is None:
+            break
+        binding, unknown, formula = step
+        left.remove(binding)
+        found.add(unknown)
+        solved.append(Solved(unknown, formula, _alone(bindings, unknown, parameters)))
+    demands = tuple(b for b in left if not names(b.formula) & (parameters - found))
+    unsolved = tuple(b for b in left if names(b.formula) & (parameters - found))
+    return Inversion(tuple(solved), demands, unsolved)
+
+
+def _steps(
+    bindings: Iterable[Binding], unknowns: frozenset[str]
+) -> Iterator[tuple[Binding, str, Expression]]:
+    """Bindings with one unknown, and the unknown's formula over the node's fields."""
+    for binding in bindings:
+        here = names(binding.formula) & unknowns
+        if len(here) == 1:
+            (unknown,) = here
+            field = Name(NODE + binding.field)
+            formula = expressions.solve(binding.formula, unknown, field)
+            if formula is not None:
+                yield binding, unknown, formula
+
+
+def _alone(
+    bindings: Iterable[Binding], unknown: str, parameters: frozenset[str]
+) -> tuple[Binding, ...]:
+    """The bindings that name no other parameter: equations for this unknown."""
+    return tuple(b for b in bindings if names(b.formula) & parameters == {unknown})

@@ -1,0 +1,283 @@
+"""What mappings say, as frozen data: read, checked, and still knowing their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.problems import Location
+from nirgen.mapping.source import Constant
+
+NODE = "node."
+"""The prefix of a node's field in a formula that also speaks of a layer's parameters."""
+
+SURROUNDINGS: Mapping[str, str] = {
+    "dt": "the time step, in seconds",
+    "shape": "the shape of the features that reach the layer",
+    "rank": "the number of feature axes",
+    "length": "the size of the last feature axis",
+    "spatial_shape": "the feature axes behind the channels",
+    "batch_axes": "how many axes the layer sees before the features",
+    "input_type": "the shape of the features, as a node's `input_type` holds it",
+}
+"""What a formula may name besides the layer's parameters."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a NIR node.
+
+    `kind` is `parameter` (a number for each neuron), `tensor` (an array of its own shape),
+    `size` (numbers or a word that fix the layer's geometry) or `shape` (follows from the graph).
+    """
+
+    name: str
+    kind: str
+    unit: str
+    says: str
+    domain: Expression | None
+    at: Location
+
+
+@dataclass(frozen=True)
+class Node:
+    """A NIR primitive: its fields, its equation, and where its state starts."""
+
+    name: str
+    says: str
+    equation: str
+    fields: Mapping[str, Field]
+    start: Mapping[str, Expression]
+    at: Location
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constructor parameter, as the framework's signature has it."""
+
+    name: str
+    type: str
+    required: bool
+    default: Constant
+    at: Location
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The layers' attribute that tells which axes stand before the features, and its values."""
+
+    attribute: str
+    axes: Mapping[str, int]
+    default: str
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework: its name, its packages, and the modules that layer names start with."""
+
+    name: str
+    title: str
+    version: str
+    packages: tuple[str, ...]
+    modules: Mapping[str, str]
+    mode: Mode | None
+    at: Location
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A node's field, and the formula over the layer's parameters that gives it."""
+
+    field: str
+    formula: Expression
+    at: Location
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a mapping, or one case of it, states about the node."""
+
+    bind: tuple[Binding, ...] = ()
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, Expression] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape of a layer: when it applies, and what it states then.
+
+    `annotate` is metadata without which the node would mean something else; `remember` is
+    metadata that an import restores, and that the numbers don't need.
+    """
+
+    when: Expression
+    node: str | None
+    part: Part
+    annotate: Mapping[str, Constant]
+    remember: Mapping[str, Constant]
+    because: str
+    at: Location
+
+    @property
+    def metadata(self) -> Mapping[str, Constant]:
+        return {**self.annotate, **self.remember}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Alternatives of which exactly one applies; `name` says what is chosen."""
+
+    name: str
+    cases: tuple[Case, ...]
+    at: Location
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A parameter that only one value of has a meaning in NIR."""
+
+    parameter: str
+    value: Constant
+    because: str
+    instead: str
+    at: Location
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A shape of the layer that NIR can't hold."""
+
+    when: Expression
+    because: str
+    instead: str
+    at: Location
+
+
+@dataclass(frozen=True)
+class Example:
+    """Numbers for the reviewer: a layer's parameters, and the node's fields they give."""
+
+    layer: Mapping[str, Constant]
+    node: Mapping[str, Constant]
+    dt: float
+    at: Location
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A layer's mapping with one case chosen of each choice."""
+
+    node: str
+    cases: tuple[Case, ...]
+    bind: tuple[Binding, ...]
+    tensors: Mapping[str, str]
+    start: Mapping[str, Expression]
+
+    @property
+    def metadata(self) -> Mapping[str, Constant]:
+        return {key: value for case in self.cases for key, value in case.metadata.items()}
+
+
+@dataclass(frozen=True)
+class LayerMapping:
+    """How one layer (or several that compute the same) corresponds to a NIR node.
+
+    Attributes:
+        file: its path below the mappings' folder, and `stem`, the file's name without ending.
+        layers: the classes, `neuron.LIFNode`; an import makes the first.
+        node: the NIR node; None where the cases of one choice name it.
+        equation: what the layer computes, and `source`, where that was read.
+        direction: `both`, or `export` where no import makes this layer, and why.
+        read: constructor parameters that a live layer holds under another form.
+        state: the node's state variables, and the attributes that hold them.
+        part: what holds in every case.
+        derive: constructor parameters that follow from the node.
+        domain: the values for which the formulas hold, by parameter.
+    """
+
+    file: str
+    stem: str
+    layers: tuple[str, ...]
+    node: str | None
+    equation: str
+    source: str
+    direction: str
+    because: str
+    read: Mapping[str, Expression]
+    state: Mapping[str, str]
+    part: Part
+    choices: tuple[Choice, ...]
+    derive: Mapping[str, Expression]
+    fix: Mapping[str, Fixed]
+    reject: tuple[Rejection, ...]
+    options: tuple[str, ...]
+    ignore: Mapping[str, str]
+    domain: Mapping[str, Expression]
+    examples: tuple[Example, ...]
+    places: Mapping[str, Location]
+    at: Location
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The NIR nodes that the layer can become."""
+        if self.node is not None:
+            return (self.node,)
+        named = [case.node for choice in self.choices for case in choice.cases if case.node]
+        return tuple(dict.fromkeys(named))
+
+    def variants(self) -> tuple[Variant, ...]:
+        """Every way to choose one case of each choice."""
+        return tuple(map(self._variant, product(*(choice.cases for choice in self.choices))))
+
+    def _variant(self, cases: tuple[Case, ...]) -> Variant:
+        parts = (self.part, *(case.part for case in cases))
+        node = next((case.node for case in cases if case.node), self.node)
+        return Variant(
+            node=node or "",
+            cases=cases,
+            bind=tuple(binding for part in parts for binding in part.bind),
+            tensors={field: name for part in parts for field, name in part.tensors.items()},
+            start={name: value for part in parts for name, value in part.start.items()},
+        )
+
+    def formulas(self) -> tuple[Expression, ...]:
+        """Every formula over the layer's parameters: bindings, guards, starts, rejections."""
+        parts = (self.part, *(case.part for choice in self.choices for case in choice.cases))
+        return (
+            *(binding.formula for part in parts for binding in part.bind),
+            *(start for part in parts for start in part.start.values()),
+            *(case.when for choice in self.choices for case in choice.cases),
+            *(rejection.when for rejection in self.reject),
+        )
+
+    def parameters_read(self) -> frozenset[str]:
+        """The parameters that an export reads off a live layer."""
+        mentioned = frozenset(name for formula in self.formulas() for name in names(formula))
+        return (mentioned | frozenset(self.fix)) - frozenset(SURROUNDINGS)
+
+
+@dataclass(frozen=True)
+class FrameworkMappings:
+    """A framework with its layers' mappings, and the signatures they must account for."""
+
+    framework: Framework
+    signatures: Mapping[str, Mapping[str, Parameter]]
+    layers: tuple[LayerMapping, ...]
+
+    def signature(self, mapping: LayerMapping) -> dict[str, Parameter]:
+        """The constructor parameters of all classes of a mapping, the first class's first."""
+        merged: dict[str, Parameter] = {}
+        for layer in mapping.layers:
+            for name, parameter in self.signatures.get(layer, {}).items():
+                merged.setdefault(name, parameter)
+        return merged
+
+
+@dataclass(frozen=True)
+class Mappings:
+    """Everything in a mappings folder."""
+
+    nodes: Mapping[str, Node]
+    frameworks: tuple[FrameworkMappings, ...]

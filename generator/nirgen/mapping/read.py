@@ -1,0 +1,379 @@
+"""Trees -> the model: every key known, every required one there, every formula parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from nirgen.mapping import expressions, source
+from nirgen.mapping.expressions import Expression, Literal
+from nirgen.mapping.model import (
+    Binding,
+    Case,
+    Choice,
+    Example,
+    Field,
+    Fixed,
+    Framework,
+    FrameworkMappings,
+    LayerMapping,
+    Mappings,
+    Mode,
+    Node,
+    Parameter,
+    Part,
+    Rejection,
+)
+from nirgen.mapping.problems import Location, Problems, did_you_mean
+from nirgen.mapping.source import Constant, Scalar, Sequence, Tree
+
+T = TypeVar("T")
+KINDS = ("parameter", "tensor", "size", "shape")
+
+
+def read_mappings(folder: Path, problems: Problems) -> Mappings:
+    """The mappings of a folder: `nir.yaml`, and a folder for each framework."""
+    nodes = _read_file(folder, folder / "nir.yaml", problems, _nodes) or {}
+    frameworks = [
+        _framework_mappings(folder, path.parent, problems)
+        for path in sorted(folder.glob("*/framework.yaml"))
+    ]
+    return Mappings(nodes, tuple(found for found in frameworks if found is not None))
+
+
+def _framework_mappings(root: Path, folder: Path, problems: Problems) -> FrameworkMappings | None:
+    framework = _read_file(root, folder / "framework.yaml", problems, _framework)
+    signatures = _read_file(root, folder / "signatures.yaml", problems, _signatures) or {}
+    paths = [
+        path
+        for path in sorted(folder.glob("*.yaml"))
+        if path.name not in ("framework.yaml", "signatures.yaml")
+    ]
+    layers = [_read_file(root, path, problems, _layer_mapping) for path in paths]
+    if framework is None:
+        return None
+    return FrameworkMappings(framework, signatures, tuple(m for m in layers if m is not None))
+
+
+def _read_file(
+    root: Path, path: Path, problems: Problems, build: Callable[[_Entries], T]
+) -> T | None:
+    file = f"{root.name}/{path.relative_to(root).as_posix()}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        problems.add(Location(file, 1, 1), "the file is missing")
+        return None
+    except UnicodeDecodeError as error:
+        problems.add(Location(file, 1, 1), f"not UTF-8: {error.reason} at byte {error.start}")
+        return None
+    tree = source.parse(text, file, problems)
+    if tree is None:
+        return None
+    entries = _Entries.of(tree, "the file", problems)
+    result = build(entries)
+    entries.refuse_the_rest()
+    return result
+
+
+class _Entries:
+    """The entries of a YAML mapping, taken one by one; what is left over is an error."""
+
+    def __init__(self, tree: source.Mapping, what: str, problems: Problems) -> None:
+        self.left = dict(tree.entries)
+        self.keys = tree.keys
+        self.at = tree.at
+        self.what = what
+        self.problems = problems
+        self.known: list[str] = []
+
+    @classmethod
+    def of(cls, tree: Tree, what: str, problems: Problems) -> _Entries:
+        if not isinstance(tree, source.Mapping):
+            problems.add(tree.at, f"{what} must have keys and values")
+            tree = source.Mapping({}, {}, tree.at)
+        return cls(tree, what, problems)
+
+    def take(self, key: str, required: bool = False) -> Tree | None:
+        self.known.append(key)
+        value = self.left.pop(key, None)
+        if value is None and required and key not in self.keys:
+            self.problems.add(self.at, f"{self.what} needs `{key}`")
+        return value
+
+    def place(self, key: str) -> Location:
+        return self.keys.get(key, self.at)
+
+    def text(self, key: str, required: bool = False) -> str:
+        tree = self.take(key, required)
+        if tree is None:
+            return ""
+        if not isinstance(tree, Scalar):
+            self.problems.add(tree.at, f"`{key}` must be text")
+            return ""
+        return tree.text.rstrip("\n")
+
+    def constant(self, key: str) -> Constant:
+        return _constant(self.take(key), self.problems)
+
+    def formula(self, key: str, required: bool = False) -> Expression:
+        tree = self.take(key, required)
+        return Literal(None) if tree is None else _formula(tree, self.problems)
+
+    def entries(self, key: str) -> _Entries:
+        """The mapping under `key`; empty where there is none."""
+        tree = self.take(key) or source.Mapping({}, {}, self.at)
+        return _Entries.of(tree, f"`{key}`", self.problems)
+
+    def items(self, key: str) -> tuple[Tree, ...]:
+        tree = self.take(key)
+        if tree is None:
+            return ()
+        if not isinstance(tree, Sequence):
+            self.problems.add(tree.at, f"`{key}` must be a list")
+            return ()
+        return tree.items
+
+    def words(self, key: str) -> tuple[str, ...]:
+        return tuple(item.text for item in self.items(key) if isinstance(item, Scalar))
+
+    def each(self, build: Callable[[str, Tree, Location], T]) -> dict[str, T]:
+        """Every entry, whatever its key."""
+        taken, self.left = self.left, {}
+        return {key: build(key, tree, self.place(key)) for key, tree in taken.items()}
+
+    def texts(self, key: str) -> dict[str, str]:
+        def build(name: str, tree: Tree, at: Location) -> str:
+            if isinstance(tree, Scalar) and tree.text:
+                return tree.text
+            self.problems.add(at, f"`{name}` needs a text")
+            return ""
+
+        return self.entries(key).each(build)
+
+    def formulas(self, key: str) -> dict[str, Expression]:
+        return self.entries(key).each(lambda _, tree, __: _formula(tree, self.problems))
+
+    def constants(self, key: str) -> dict[str, Constant]:
+        return self.entries(key).each(lambda _, tree, __: _constant(tree, self.problems))
+
+    def refuse_the_rest(self) -> None:
+        for key in self.left:
+            mend = did_you_mean(key, self.known)
+            self.problems.add(self.place(key), f"{self.what} has no key `{key}`", mend)
+
+
+def _formula(tree: Tree, problems: Problems) -> Expression:
+    if not isinstance(tree, Scalar):
+        problems.add(tree.at, "a formula must be one line of text")
+        return Literal(None)
+    text = {"true": "True", "false": "False", "null": "None"}.get(tree.text, tree.text)
+    return expressions.parse(text, tree.at, problems) or Literal(None)
+
+
+def _constant(tree: Tree | None, problems: Problems) -> Constant:
+    if tree is None:
+        return None
+    if not isinstance(tree, Scalar):
+        problems.add(tree.at, "a number, a word, true, false or null must stand here")
+        return None
+    return tree.value
+
+
+# --- nir.yaml -------------------------------------------------------------------------------
+
+
+def _nodes(entries: _Entries) -> dict[str, Node]:
+    return entries.each(lambda name, tree, at: _node(name, tree, at, entries.problems))
+
+
+def _node(name: str, tree: Tree, at: Location, problems: Problems) -> Node:
+    entries = _Entries.of(tree, f"the node `{name}`", problems)
+    node = Node(
+        name=name,
+        says=entries.text("says", required=True),
+        equation=entries.text("equation"),
+        fields=entries.entries("fields").each(lambda n, t, a: _field(n, t, a, problems)),
+        start=entries.formulas("start"),
+        at=at,
+    )
+    entries.refuse_the_rest()
+    return node
+
+
+def _field(name: str, tree: Tree, at: Location, problems: Problems) -> Field:
+    entries = _Entries.of(tree, f"the field `{name}`", problems)
+    kind = entries.text("kind", required=True)
+    if kind not in KINDS:
+        problems.add(entries.place("kind"), f"unknown kind `{kind}`", did_you_mean(kind, KINDS))
+    domain = entries.formula("domain") if "domain" in entries.left else None
+    field = Field(name, kind, entries.text("unit"), entries.text("says"), domain, at)
+    entries.refuse_the_rest()
+    return field
+
+
+# --- framework.yaml, signatures.yaml --------------------------------------------------------
+
+
+def _framework(entries: _Entries) -> Framework:
+    return Framework(
+        name=Path(entries.at.file).parent.name,
+        title=entries.text("framework", required=True),
+        version=entries.text("version", required=True),
+        packages=entries.words("packages"),
+        modules=entries.texts("modules"),
+        mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
+        at=entries.at,
+    )
+
+
+def _mode(entries: _Entries) -> Mode:
+    axes = dict(entries.constants("axes").items())
+    mode = Mode(
+        attribute=entries.text("attribute", required=True),
+        axes={name: value for name, value in axes.items() if isinstance(value, int)},
+        default=entries.text("default", required=True),
+    )
+    if mode.default not in mode.axes:
+        entries.problems.add(
+            entries.place("default"),
+            f"`{mode.default}` is not one of the modes",
+            did_you_mean(mode.default, mode.axes),
+        )
+    entries.refuse_the_rest()
+    return mode
+
+
+def _signatures(entries: _Entries) -> dict[str, dict[str, Parameter]]:
+    def signature(layer: str, tree: Tree, at: Location) -> dict[str, Parameter]:
+        parameters = _Entries.of(tree, f"the signature of `{layer}`", entries.problems)
+        return parameters.each(lambda n, t, a: _parameter(n, t, a, entries.problems))
+
+    return entries.each(signature)
+
+
+def _parameter(name: str, tree: Tree, at: Location, problems: Problems) -> Parameter:
+    entries = _Entries.of(tree, f"the parameter `{name}`", problems)
+    required = "default" not in entries.keys
+    parameter = Parameter(name, entries.text("type"), required, entries.constant("default"), at)
+    entries.refuse_the_rest()
+    return parameter
+
+
+# --- a layer's mapping ----------------------------------------------------------------------
+
+
+def _layer_mapping(entries: _Entries) -> LayerMapping:
+    file = Path(entries.at.file)
+    places = dict(entries.keys)
+    direction = entries.take("export_only")
+    return LayerMapping(
+        file=entries.at.file,
+        stem=file.stem,
+        layers=_layers(entries),
+        node=entries.text("node") or None,
+        equation=entries.text("equation"),
+        source=entries.text("source"),
+        direction="both" if direction is None else "export",
+        because=direction.text if isinstance(direction, Scalar) else "",
+        read=entries.formulas("read"),
+        state=entries.texts("state"),
+        part=_part(entries),
+        choices=_choices(entries.entries("cases")),
+        derive=entries.formulas("derive"),
+        fix=_fix(entries.entries("fix")),
+        reject=tuple(_rejection(tree, entries.problems) for tree in entries.items("reject")),
+        options=entries.words("options"),
+        ignore=entries.texts("ignore"),
+        domain=entries.formulas("domain"),
+        examples=tuple(_example(tree, entries.problems) for tree in entries.items("examples")),
+        places=places,
+        at=entries.at,
+    )
+
+
+def _layers(entries: _Entries) -> tuple[str, ...]:
+    first = entries.text("layer", required=True)
+    return (first, *entries.words("also")) if first else ()
+
+
+def _part(entries: _Entries) -> Part:
+    bind = entries.entries("bind")
+    bindings = bind.each(lambda f, tree, at: Binding(f, _formula(tree, entries.problems), at))
+    return Part(
+        bind=tuple(bindings.values()),
+        tensors=entries.texts("tensors"),
+        start=entries.formulas("start"),
+    )
+
+
+def _choices(entries: _Entries) -> tuple[Choice, ...]:
+    def choice(name: str, tree: Tree, at: Location) -> Choice:
+        if not isinstance(tree, Sequence):
+            entries.problems.add(tree.at, f"`{name}` must be a list of cases")
+            return Choice(name, (), at)
+        return Choice(name, tuple(_case(item, entries.problems) for item in tree.items), at)
+
+    return tuple(entries.each(choice).values())
+
+
+def _case(tree: Tree, problems: Problems) -> Case:
+    entries = _Entries.of(tree, "a case", problems)
+    case = Case(
+        when=entries.formula("when", required=True),
+        node=entries.text("node") or None,
+        part=_part(entries),
+        annotate=entries.constants("annotate"),
+        remember=entries.constants("remember"),
+        because=entries.text("because", required="annotate" in entries.keys),
+        at=entries.at,
+    )
+    entries.refuse_the_rest()
+    return case
+
+
+def _fix(entries: _Entries) -> dict[str, Fixed]:
+    def fixed(name: str, tree: Tree, at: Location) -> Fixed:
+        inner = _Entries.of(tree, f"the fixed parameter `{name}`", entries.problems)
+        if "to" not in inner.keys:
+            entries.problems.add(at, f"the fixed parameter `{name}` needs `to`")
+        result = Fixed(
+            parameter=name,
+            value=inner.constant("to"),
+            because=inner.text("because", required=True),
+            instead=inner.text("instead", required=True),
+            at=at,
+        )
+        inner.refuse_the_rest()
+        return result
+
+    return entries.each(fixed)
+
+
+def _rejection(tree: Tree, problems: Problems) -> Rejection:
+    entries = _Entries.of(tree, "a rejection", problems)
+    rejection = Rejection(
+        when=entries.formula("when", required=True),
+        because=entries.text("because", required=True),
+        instead=entries.text("instead", required=True),
+        at=entries.at,
+    )
+    entries.refuse_the_rest()
+    return rejection
+
+
+def _example(tree: Tree, problems: Problems) -> Example:
+    entries = _Entries.of(tree, "an example", problems)
+    dt = entries.constant("dt")
+    if not isinstance(dt, float):
+        problems.add(entries.place("dt"), "an example needs `dt`, in seconds, such as 1e-4")
+        dt = 1e-4
+    example = Example(entries.constants("layer"), entries.constants("node"), dt, entries.at)
+    entries.refuse_the_rest()
+    return example
+
+
+def constants(values: Mapping[str, Constant]) -> str:
+    """Constants as a reader of messages sees them: `tau=10.0, decay_input=False`."""
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())

@@ -1,0 +1,250 @@
+"""What every mapping must satisfy before anything is computed: one rule, one function."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from nirgen.mapping import inverse
+from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.model import (
+    SURROUNDINGS,
+    FrameworkMappings,
+    LayerMapping,
+    Mappings,
+    Node,
+)
+from nirgen.mapping.problems import Location, Problems, did_you_mean
+
+Rule = Callable[[LayerMapping, FrameworkMappings, Mappings, Problems], None]
+
+
+def check(mappings: Mappings, problems: Problems) -> None:
+    """Apply all rules to all mappings."""
+    for framework in mappings.frameworks:
+        _layers_are_mapped_once(framework, problems)
+        for mapping in framework.layers:
+            for rule in RULES:
+                rule(mapping, framework, mappings, problems)
+
+
+def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) -> None:
+    """A layer has one mapping, and a node is imported as one layer."""
+    exported: dict[str, str] = {}
+    imported: dict[str, str] = {}
+    for mapping in framework.layers:
+        for layer in mapping.layers:
+            if layer in exported:
+                problems.add(mapping.at, f"`{layer}` is mapped already, in {exported[layer]}")
+            exported.setdefault(layer, mapping.file)
+        for node in mapping.nodes if mapping.direction == "both" else ():
+            if node in imported:
+                problems.add(
+                    mapping.at,
+                    f"{node} is imported already, as {imported[node]} says",
+                    "say in one of them why it is `export_only`",
+                )
+            imported.setdefault(node, mapping.file)
+
+
+def layers_have_signatures(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Each layer's module is declared and its signature is on record."""
+    for layer in mapping.layers:
+        at = mapping.places.get("layer" if layer == mapping.layers[0] else "also", mapping.at)
+        module, dot, _ = layer.rpartition(".")
+        if not dot or module not in framework.framework.modules:
+            mend = did_you_mean(module, framework.framework.modules)
+            problems.add(at, f"`{layer}` is in no module that framework.yaml declares", mend)
+        if layer not in framework.signatures:
+            mend = did_you_mean(layer, framework.signatures)
+            problems.add(at, f"signatures.yaml has no signature of `{layer}`", mend)
+
+
+def nodes_exist(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """The node is a NIR primitive, named at the top or by the cases of one choice."""
+    at = mapping.places.get("node", mapping.at)
+    for node in mapping.nodes:
+        if node not in mappings.nodes:
+            problems.add(at, f"NIR has no `{node}`", did_you_mean(node, mappings.nodes))
+    naming = [c for c in mapping.choices if any(case.node for case in c.cases)]
+    if mapping.node is None and not naming:
+        problems.add(mapping.at, "the mapping names no node", "add `node:`")
+    for choice in naming:
+        if mapping.node is not None or choice is not naming[0]:
+            problems.add(choice.at, "the node is named already")
+        if not all(case.node for case in choice.cases):
+            problems.add(choice.at, "either all cases of a choice name a node, or none")
+        if choice is not mapping.choices[-1]:
+            problems.add(choice.at, "the choice that names the node must be the last")
+
+
+def names_are_declared(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Formulas name the layer's parameters and the surroundings; `derive`, the node's fields."""
+    signature = framework.signature(mapping)
+    for at, formula in _formulas_with_places(mapping):
+        for name in sorted(names(formula) - set(signature) - set(SURROUNDINGS)):
+            mend = did_you_mean(name, [*signature, *SURROUNDINGS])
+            problems.add(at, f"`{name}` is no parameter of the layer", mend)
+    fields = {field for node in _nodes(mapping, mappings) for field in node.fields}
+    for name, formula in mapping.derive.items():
+        for unknown in sorted(names(formula) - fields):
+            at = mapping.places["derive"]
+            problems.add(
+                at, f"`{name}`: the node has no `{unknown}`", did_you_mean(unknown, fields)
+            )
+
+
+def _formulas_with_places(mapping: LayerMapping) -> Iterable[tuple[Location, Expression]]:
+    parts = [(mapping.at, mapping.part)]
+    parts += [(case.at, case.part) for choice in mapping.choices for case in choice.cases]
+    for at, part in parts:
+        yield from ((binding.at, binding.formula) for binding in part.bind)
+        yield from ((at, start) for start in part.start.values())
+    yield from ((case.at, case.when) for choice in mapping.choices for case in choice.cases)
+    yield from ((rejection.at, rejection.when) for rejection in mapping.reject)
+    yield from ((mapping.places["domain"], domain) for domain in mapping.domain.values())
+
+
+def parameters_are_accounted_for(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Every constructor parameter is bound, derived, fixed, an option or ignored; exactly once."""
+    signature = framework.signature(mapping)
+    stated = {
+        "derive": set(mapping.derive),
+        "fix": set(mapping.fix),
+        "options": set(mapping.options),
+        "ignore": set(mapping.ignore),
+    }
+    roles = Counter(name for group in stated.values() for name in group)
+    bound = bound_parameters(mapping)
+    for name in signature:
+        if not roles[name] and name not in bound:
+            problems.add(
+                mapping.at,
+                f"`{name}` of {mapping.layers[0]} is not accounted for",
+                "bind, derive, fix or ignore it (with a reason)",
+            )
+    for name, times in sorted(roles.items()):
+        if name not in signature:
+            at = next(mapping.places[key] for key, group in stated.items() if name in group)
+            problems.add(at, f"the layer has no `{name}`", did_you_mean(name, signature))
+        elif times > 1:
+            where = [key for key, group in stated.items() if name in group]
+            problems.add(
+                mapping.at, f"`{name}` is accounted for twice, under {' and '.join(where)}"
+            )
+    for key, group in (("read", mapping.read), ("domain", mapping.domain)):
+        for name in sorted(set(group) - set(signature)):
+            problems.add(mapping.places[key], f"no `{name}`", did_you_mean(name, signature))
+
+
+def bound_parameters(mapping: LayerMapping) -> frozenset[str]:
+    """The parameters that bindings and guards speak of, and nothing else accounts for."""
+    cases = [case for choice in mapping.choices for case in choice.cases]
+    parts = [mapping.part, *(case.part for case in cases)]
+    formulas = [binding.formula for part in parts for binding in part.bind]
+    formulas += [case.when for case in cases]
+    spoken_of = frozenset(name for formula in formulas for name in names(formula))
+    elsewhere = {*mapping.derive, *mapping.fix, *mapping.ignore, *mapping.options, *SURROUNDINGS}
+    return spoken_of - elsewhere
+
+
+def fields_are_accounted_for(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Every field of the node is stated exactly once, whichever cases apply."""
+    found: set[tuple[Location, str, str]] = set()
+    for variant in mapping.variants():
+        node = mappings.nodes.get(variant.node)
+        if node is None:
+            continue
+        stated = Counter([*(b.field for b in variant.bind), *variant.tensors])
+        for field in node.fields:
+            if not stated[field]:
+                found.add((mapping.at, f"{node.name}'s `{field}` is not accounted for", "bind it"))
+        for field, times in stated.items():
+            if field not in node.fields:
+                at = next((b.at for b in variant.bind if b.field == field), mapping.at)
+                mend = did_you_mean(field, node.fields)
+                found.add((at, f"{node.name} has no `{field}`", mend))
+            elif times > 1:
+                at = next((b.at for b in variant.bind if b.field == field), mapping.at)
+                found.add((at, f"{node.name}'s `{field}` is stated {times} times", ""))
+    for at, what, mend in sorted(found):
+        problems.add(at, what, mend)
+
+
+def state_is_accounted_for(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Every state variable of the node has a place in the layer and a start in every case."""
+    found: set[tuple[Location, str, str]] = set()
+    for variant in mapping.variants():
+        node = mappings.nodes.get(variant.node)
+        if node is None:
+            continue
+        for group, key in ((mapping.state, "state"), (variant.start, "start")):
+            at = mapping.places.get(key, mapping.at)
+            for variable in sorted(set(node.start) - set(group)):
+                found.add((at, f"the `{key}` of {node.name}'s {variable} is not stated", ""))
+            for variable in sorted(set(group) - set(node.start)):
+                mend = did_you_mean(variable, node.start)
+                found.add((at, f"{node.name} has no state `{variable}`", mend))
+    for at, what, mend in sorted(found):
+        problems.add(at, what, mend)
+
+
+def reasons_are_given(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """One direction only, and no equation, need a reason."""
+    if mapping.direction == "export" and not mapping.because:
+        problems.add(mapping.places["export_only"], "`export_only` needs the reason as its text")
+    if not mapping.equation:
+        problems.add(mapping.at, "the mapping needs the layer's `equation`")
+
+
+def imports_are_determined(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """Backwards, every formula can be solved, and every required parameter is found."""
+    if mapping.direction == "export":
+        return
+    for node in _nodes(mapping, mappings):
+        backwards = inverse.invert(mapping, node)
+        for binding in backwards.unsolved():
+            problems.add(
+                binding.at,
+                f"`{binding.field}` can't be solved for the layer's parameters",
+                "each unknown must occur once, behind + - * / and functions with an inverse;"
+                " or say why the mapping is `export_only`",
+            )
+    found = bound_parameters(mapping) | set(mapping.derive) | set(mapping.fix)
+    for name, parameter in framework.signatures.get(mapping.layers[0], {}).items():
+        if parameter.required and name not in found:
+            problems.add(
+                mapping.at, f"an import can't know `{name}`, which the layer requires", "derive it"
+            )
+
+
+def _nodes(mapping: LayerMapping, mappings: Mappings) -> list[Node]:
+    return [mappings.nodes[name] for name in mapping.nodes if name in mappings.nodes]
+
+
+RULES: tuple[Rule, ...] = (
+    layers_have_signatures,
+    nodes_exist,
+    names_are_declared,
+    parameters_are_accounted_for,
+    fields_are_accounted_for,
+    state_is_accounted_for,
+    reasons_are_given,
+    imports_are_determined,
+)

@@ -1,0 +1,146 @@
+"""Values to try formulas on: drawn from the declared domains, the same ones every time."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nirgen.mapping.expressions import (
+    Binary,
+    Expression,
+    Literal,
+    Name,
+    Negative,
+    NotComputable,
+    evaluate,
+    walk,
+)
+from nirgen.mapping.model import LayerMapping, Parameter
+
+SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The values of a parameter for which its mapping holds."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def draw(self, random: random.Random) -> float:
+        """A value inside, over many orders of magnitude, and now and then a round one."""
+        if self == Interval() and random.random() < 0.2:
+            return random.choice((-1.0, 0.0, 1.0))
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return random.uniform(self.low, self.high)
+        magnitude = math.exp(random.uniform(math.log(1e-3), math.log(1e3)))
+        if math.isfinite(self.low):
+            return self.low + magnitude
+        if math.isfinite(self.high):
+            return self.high - magnitude
+        return random.choice((-1.0, 1.0)) * magnitude
+
+
+def interval(domain: Expression) -> Interval:
+    """The interval of a domain such as `0 <= c_decay < 1` or `tau > 1`."""
+    low, high = -math.inf, math.inf
+    for part in walk(domain):
+        match part:
+            case Binary("<" | "<=", Name(_), bound) | Binary(">" | ">=", bound, Name(_)):
+                high = min(high, _number(bound))
+            case Binary(">" | ">=", Name(_), bound) | Binary("<" | "<=", bound, Name(_)):
+                low = max(low, _number(bound))
+    return Interval(low, high)
+
+
+def is_domain_of(domain: Expression, name: str) -> bool:
+    """Whether an expression bounds `name` by numbers or excludes None, and says nothing else."""
+    match domain:
+        case Binary("is not", Name(left), Literal(None)):
+            return left == name
+        case Binary("and", left, right):
+            return is_domain_of(left, name) and is_domain_of(right, name)
+        case Binary("<" | "<=" | ">" | ">=", Name(left), right):
+            return left == name and not math.isnan(_number(right))
+        case Binary("<" | "<=" | ">" | ">=", left, Name(right)):
+            return right == name and not math.isnan(_number(left))
+    return False
+
+
+def _number(expression: Expression) -> float:
+    match expression:
+        case Literal(int() | float() as value):
+            return float(value)
+        case Negative(Literal(int() | float() as value)):
+            return -float(value)
+    return math.nan
+
+
+def samples(mapping: LayerMapping, signature: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
+    """Values of the layer's parameters and surroundings that the mapping doesn't reject."""
+    source = random.Random(mapping.file)
+    parameters = {
+        name: parameter
+        for name, parameter in signature.items()
+        if name in mapping.parameters_read() and _can_be_drawn(parameter)
+    }
+    for _ in range(SAMPLES):
+        values: dict[str, Any] = _surroundings(source)
+        for name, parameter in parameters.items():
+            if name in mapping.fix:
+                values[name] = mapping.fix[name].value
+            else:
+                values[name] = _draw(parameter, mapping.domain.get(name), source)
+        if not _rejected(mapping, values):
+            yield values
+
+
+def _surroundings(source: random.Random) -> dict[str, Any]:
+    shape = tuple(source.randint(1, 6) for _ in range(source.randint(1, 4)))
+    return {
+        "dt": math.exp(source.uniform(math.log(1e-6), math.log(1e-1))),
+        "shape": shape,
+        "input_type": {"input": shape},
+        "rank": len(shape),
+        "length": shape[-1],
+        "spatial_shape": shape[1:],
+        "batch_axes": source.choice((1, 2)),
+    }
+
+
+def _can_be_drawn(parameter: Parameter) -> bool:
+    return any(word in parameter.type for word in ("float", "bool", "int", "str"))
+
+
+def _draw(parameter: Parameter, domain: Expression | None, source: random.Random) -> Any:
+    kinds = parameter.type
+    optional = ("None" in kinds or "Optional" in kinds) and domain is None
+    if optional and source.random() < 0.3:
+        return None
+    if "float" in kinds:
+        return interval(domain).draw(source) if domain is not None else Interval().draw(source)
+    if kinds == "bool":
+        return source.random() < 0.5
+    if "tuple[int, int]" in kinds and source.random() < 0.5:
+        return source.randint(0, 3), source.randint(0, 3)
+    if "tuple[int]" in kinds and source.random() < 0.5:
+        return (source.randint(0, 3),)
+    if "str" in kinds and source.random() < 0.3:
+        return "same"
+    if kinds == "str":
+        return parameter.default
+    return source.randint(-4, 5)
+
+
+def _rejected(mapping: LayerMapping, values: Mapping[str, Any]) -> bool:
+    return any(_holds(rejection.when, values) for rejection in mapping.reject)
+
+
+def _holds(guard: Expression, values: Mapping[str, Any]) -> bool:
+    try:
+        return bool(evaluate(guard, values))
+    except NotComputable:
+        return False

@@ -1,0 +1,1 @@
+"""What a generated converter calls: tracing, shapes, graphs, files, execution and errors."""

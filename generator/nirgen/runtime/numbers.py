@@ -1,0 +1,106 @@
+"""Numbers on their way between Python, tensors and the arrays of a node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Equation = tuple[Callable[[float], float], float]
+"""A function of one unknown, and the value it must have."""
+
+
+def as_number(value: object) -> float | None:
+    """A float of a number or of a tensor or array with one element; None of anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return float(value)
+    if isinstance(value, (torch.Tensor, np.ndarray)) and math.prod(value.shape) == 1:
+        return float(value.item())
+    return None
+
+
+def describe(value: object) -> str:
+    """A value as a message names it: short, whatever it is."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return f"an array of shape {tuple(value.shape)}"
+    return repr(value)
+
+
+def as_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """A tensor's values; a view of its memory where NumPy can have one."""
+    array: npt.NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def as_tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A tensor of its own of an array's values, never through a third precision."""
+    return torch.tensor(np.asarray(array), dtype=dtype, device=device)
+
+
+def uniform(array: Any) -> float | None:
+    """The one value of an array whose elements are all equal; None if they are not."""
+    values = np.asarray(array)
+    first = values.flat[0]
+    return float(first) if bool(np.all(values == first)) else None
+
+
+def resolution(node: nir.NIRNode) -> float:
+    """The relative precision in which a node's floating-point fields are stored."""
+    fields = (np.asarray(value) for value in vars(node).values() if isinstance(value, np.ndarray))
+    floating = [np.finfo(a.dtype).eps for a in fields if np.issubdtype(a.dtype, np.floating)]
+    return float(max(floating, default=np.finfo(np.float64).eps))
+
+
+def agree(a: float, b: float, resolution: float) -> bool:
+    """Whether `a` and `b` are equal up to a few units of the relative `resolution`."""
+    return math.isclose(a, b, rel_tol=8 * resolution, abs_tol=0.0)
+
+
+def sigmoid(value: torch.Tensor | float) -> float:
+    """1 / (1 + exp(-x)), in the precision in which the layer itself computes it."""
+    return float(torch.as_tensor(value).sigmoid())
+
+
+def logit(value: float) -> float:
+    """The inverse of `sigmoid`: log(p / (1 - p))."""
+    return math.log(value / (1.0 - value))
+
+
+def invert(guess: float, *equations: Equation) -> float:
+    """The number near `guess` that solves all equations to the last bit, where one exists.
+
+    Solving `tau * dt = 0.001` by a division may miss the `tau` that was exported by a rounding,
+    and exporting again would then miss the file's number. Of all numbers that solve exactly, the
+    one with the fewest decimal digits is the one that a person wrote. Where none solves exactly
+    (the file was written in another precision, or by another formula), `guess` is as good.
+    """
+    for candidate in _near(guess):
+        if all(_holds(equation, candidate) for equation in equations):
+            return candidate
+    return guess
+
+
+def _holds(equation: Equation, candidate: float) -> bool:
+    function, value = equation
+    try:
+        return function(candidate) == value
+    except (ArithmeticError, ValueError):
+        return False
+
+
+def _near(guess: float) -> Iterable[float]:
+    for digits in range(1, 17):
+        yield float(f"{guess:.{digits}g}")
+    yield guess
+    below = above = guess
+    for _ in range(4):
+        below, above = math.nextafter(below, -math.inf), math.nextafter(above, math.inf)
+        yield below
+        yield above

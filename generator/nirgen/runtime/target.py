@@ -1,0 +1,42 @@
+"""What a generated converter tells the runtime about its framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+from torch import nn
+
+from nirgen.runtime.sites import ExportSite, ImportSite
+
+Exporter = Callable[[Any, ExportSite], nir.NIRNode]
+"""`(layer, site) -> node`; raises what `site.refuse` returns where NIR can't hold the layer."""
+
+Importer = Callable[[Any, ImportSite], nn.Module]
+"""`(node, site) -> layer`; raises what `site.refuse` returns where no layer computes the node."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A framework, as the mappings declare it.
+
+    Attributes:
+        name: the framework's name in messages, `SpikingJelly`.
+        packages: top-level packages whose modules are layers: never traced into.
+        exporters: by exact class; a subclass may compute anything, so it is not its base.
+        importers: by the NIR node's class.
+        state: the attributes in which a stateful layer keeps its state, by class.
+        mode_attribute: the layers' attribute that tells the layout, `step_mode`; None if fixed.
+        leading_axes: how many axes stand before the features, by the value of that attribute
+            (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    exporters: Mapping[type[nn.Module], Exporter]
+    importers: Mapping[type[nir.NIRNode], Importer]
+    state: Mapping[type[nn.Module], tuple[str, ...]]
+    mode_attribute: str | None = None
+    leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
