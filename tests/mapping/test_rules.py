@@ -147,7 +147,8 @@ CASES = {
     # --- inverses ---
     "no inverse": (
         LIF, "tau: tau * dt", "tau: tau * tau * dt",
-        "mappings/spikingjelly/lif_node.yaml:11:3: `tau` can't be solved for the layer's parameters",
+        "mappings/spikingjelly/lif_node.yaml:11:3: `tau` can't be solved for the layer's "
+        "parameters",
         "each unknown must occur once, behind + - * / and functions with an inverse;"
         " or say why the mapping is `export_only`",
     ),

@@ -100,15 +100,15 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
     v_threshold = at.uniform("v_threshold")
     if not 0 <= c_decay < 1:
         raise at.refuse(
-            f"tau_syn = {node_tau_syn:g} at dt = {at.dt:g} gives c_decay = {c_decay:g}, and "
-            "neuron.CUBALIFNode needs 0 <= c_decay < 1",
+            f"tau_syn = {node_tau_syn:g} at dt = {at.dt:g} gives the layer c_decay = {c_decay:g}, "
+            "and neuron.CUBALIFNode needs 0 <= c_decay < 1",
             f"choose dt at most {node_tau_syn:g}",
             field="tau_syn",
         )
     if not 0 <= v_decay < 1:
         raise at.refuse(
-            f"tau_mem = {node_tau_mem:g} at dt = {at.dt:g} gives v_decay = {v_decay:g}, and "
-            "neuron.CUBALIFNode needs 0 <= v_decay < 1",
+            f"tau_mem = {node_tau_mem:g} at dt = {at.dt:g} gives the layer v_decay = {v_decay:g}, "
+            "and neuron.CUBALIFNode needs 0 <= v_decay < 1",
             f"choose dt at most {node_tau_mem:g}",
             field="tau_mem",
         )

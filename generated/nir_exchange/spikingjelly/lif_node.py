@@ -92,8 +92,8 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.LIFNode:
     v_threshold = at.uniform("v_threshold")
     if not tau > 1:
         raise at.refuse(
-            f"tau = {node_tau:g} at dt = {at.dt:g} gives tau = {tau:g}, and neuron.LIFNode needs "
-            "tau > 1",
+            f"tau = {node_tau:g} at dt = {at.dt:g} gives the layer tau = {tau:g}, and "
+            "neuron.LIFNode needs tau > 1",
             f"choose dt below {node_tau:g}",
             field="tau",
         )

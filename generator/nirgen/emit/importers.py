@@ -222,7 +222,7 @@ class _Importer:
     def _domain(self, name: str, domain: Expression, solved: Solved) -> Statement:
         field = solved.equations[0].field
         what = (
-            f"{field} = {{{self._spelled(field)}:g}} at dt = {{at.dt:g}} gives {name} = "
+            f"{field} = {{{self._spelled(field)}:g}} at dt = {{at.dt:g}} gives the layer {name} = "
             f"{{{name}:g}}, and {self.mapping.layers[0]} needs {show(domain)}"
         )
         advice = self._fitting_dt(domain, solved)

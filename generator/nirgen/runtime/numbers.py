@@ -99,8 +99,8 @@ def _near(guess: float) -> Iterable[float]:
     for digits in range(1, 17):
         yield float(f"{guess:.{digits}g}")
     yield guess
-    below = above = guess
-    for _ in range(4):
-        below, above = math.nextafter(below, -math.inf), math.nextafter(above, math.inf)
-        yield below
-        yield above
+    # A rounding of the guess itself, or of the one that it was subtracted from (1 - dt/tau).
+    for step in (math.ulp(guess), math.ulp(0.5)):
+        for count in range(1, 5):
+            yield guess - count * step
+            yield guess + count * step

@@ -9,6 +9,7 @@ from typing import Any
 import nir
 from torch import nn
 
+from nirgen.runtime.dynamics import Dynamics
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 Exporter = Callable[[Any, ExportSite], nir.NIRNode]
@@ -31,6 +32,9 @@ class Target:
         mode_attribute: the layers' attribute that tells the layout, `step_mode`; None if fixed.
         leading_axes: how many axes stand before the features, by the value of that attribute
             (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
+        cell: gives a discrete system a memory that the framework knows how to reset; what it
+            returns keeps the state in attributes called as in `Dynamics.memory`, and the system
+            as `dynamics`. None where cycles can't be imported.
     """
 
     name: str
@@ -40,3 +44,4 @@ class Target:
     state: Mapping[type[nn.Module], tuple[str, ...]]
     mode_attribute: str | None = None
     leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
+    cell: Callable[[Dynamics], nn.Module] | None = None

@@ -1,0 +1,200 @@
+"""From a network to a NIR graph, and to a file."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import nir
+import numpy as np
+import torch
+from torch import nn
+
+from nirgen.runtime import files, shapes
+from nirgen.runtime.errors import (
+    AnnotatedWarning,
+    ExportRefused,
+    InvalidArgument,
+    InvalidGraph,
+    Problem,
+)
+from nirgen.runtime.naming import Names, names
+from nirgen.runtime.sites import Shape
+from nirgen.runtime.target import Target
+from nirgen.runtime.tracing import Call, Trace, trace
+
+
+def export_network(
+    target: Target,
+    net: nn.Module,
+    example_input: torch.Tensor,
+    save_path: str | Path | None,
+    dt: float,
+    *,
+    strict: bool,
+) -> nir.NIRGraph:
+    """The NIR graph of a network; see `export_to_nir` of the framework's converter.
+
+    Args:
+        target: the framework that the network is written in.
+        net: the network; left exactly as found.
+        example_input: a tensor of the shape that the network takes, batch (and time) included.
+        save_path: where to write the graph; None writes nothing.
+        dt: the time step, in seconds.
+        strict: refuse every layer that is not exact by its node's fields alone.
+
+    Returns:
+        The graph: nodes and edges in the order of execution, shapes without batch and time.
+        Weights in main memory are views of the network's; they change with it.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        ExportRefused: NIR can't hold the network; `problems` has all reasons found.
+
+    Warns:
+        AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
+        UserWarning: modules have forward hooks, which NIR doesn't hold.
+    """
+    _demand_arguments(net, save_path, dt)
+    traced = _without_unused(trace(target, net, example_input, float(dt)))
+    if strict:
+        _refuse_annotated(traced.calls)
+    named = names(traced)
+    graph = _assembled(traced, named)
+    _complete(graph, traced, named)
+    if save_path is not None:
+        files.write(save_path, graph)
+    for category, message in _warnings(traced):
+        # Past this function and the converter's export_to_nir, to the user's call.
+        warnings.warn(message, category, stacklevel=3)
+    return graph
+
+
+def _demand_arguments(net: object, save_path: str | Path | None, dt: object) -> None:
+    problems = [*_wrong_net(net), *_wrong_dt(dt), *_wrong_path(save_path)]
+    if problems:
+        raise InvalidArgument(problems)
+
+
+def _wrong_net(net: object) -> Iterable[Problem]:
+    if not isinstance(net, nn.Module):
+        yield Problem("net", f"is a {type(net).__name__}", "give a torch.nn.Module")
+
+
+def _wrong_dt(dt: object) -> Iterable[Problem]:
+    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
+    if not (number and math.isfinite(dt) and dt > 0):  # type: ignore[arg-type, operator]
+        yield Problem(
+            "dt", f"is {dt!r}", "give the time step in seconds, a positive finite number: 1e-4"
+        )
+
+
+def _wrong_path(save_path: object) -> Iterable[Problem]:
+    if save_path is None:
+        return
+    if not isinstance(save_path, (str, os.PathLike)):
+        yield Problem("save_path", f"is a {type(save_path).__name__}", "give a path, or None")
+        return
+    path = Path(save_path)
+    if path.is_dir():
+        yield Problem("save_path", f"{path} is a folder", "name a file in it")
+    elif not path.parent.is_dir():
+        yield Problem("save_path", f"there is no folder {path.parent}", "make it first")
+
+
+def _without_unused(trace: Trace) -> Trace:
+    """The trace without the calls that the output doesn't depend on.
+
+    nir.read gives every node that nothing reads an output of the graph, which the network lacks.
+    """
+    used = set(trace.output)
+    for k in range(len(trace.calls), 0, -1):
+        if k in used:
+            used.update(trace.calls[k - 1].inputs)
+    kept = [k for k in range(1, len(trace.calls) + 1) if k in used]
+    renumbered = {0: 0, **{old: new for new, old in enumerate(kept, start=1)}}
+    calls = (trace.calls[k - 1] for k in kept)
+    return replace(
+        trace,
+        calls=tuple(
+            replace(call, inputs=tuple(renumbered[k] for k in call.inputs)) for call in calls
+        ),
+        output=tuple(renumbered[k] for k in trace.output),
+    )
+
+
+def _assembled(trace: Trace, names: Names) -> nir.NIRGraph:
+    """Nodes and edges in the order of execution."""
+    nodes: dict[str, nir.NIRNode] = {names.input: _input(trace.input_shape)}
+    edges: list[tuple[str, str]] = []
+    named = (names.input, *names.calls)
+    for name, call in zip(names.calls, trace.calls, strict=True):
+        nodes[name] = call.node
+        edges += ((named[k], name) for k in call.inputs)
+    nodes[names.output] = nir.Output(output_type={"output": np.array(trace.output_shape)})
+    edges += ((named[k], names.output) for k in trace.output)
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={}, type_check=False)
+
+
+def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> None:
+    """Check the graph and fill in all shapes; what is wrong is said of the network's layers."""
+    try:
+        shapes.infer(graph)
+    except InvalidGraph as invalid:
+        layers = {
+            f"/node/nodes/{n}": _path(c) for n, c in zip(names.calls, trace.calls, strict=True)
+        }
+        raise ExportRefused(_of_layer(p, layers) for p in invalid.problems) from invalid
+
+
+def _of_layer(problem: Problem, layers: Mapping[str, str]) -> Problem:
+    """A problem of a node or of a node's field, as one of the layer it came from."""
+    if problem.place in layers:
+        return replace(problem, place=layers[problem.place])
+    node, _, field = problem.place.rpartition("/")
+    if node in layers:
+        return replace(problem, place=layers[node], what=f"{field} {problem.what}")
+    return problem
+
+
+def _path(call: Call) -> str:
+    """What messages call a layer: its path, or its class if it is the network itself."""
+    return call.path or type(call.layer).__name__
+
+
+def _input(shape: Shape) -> nir.Input:
+    return nir.Input(input_type={"input": np.array(shape)})
+
+
+def _annotated(calls: Iterable[Call]) -> list[tuple[str, str]]:
+    """The layers that are exact with their nodes' metadata only, each with all its reasons."""
+    return [(_path(call), "; ".join(call.annotations)) for call in calls if call.annotations]
+
+
+def _refuse_annotated(calls: Iterable[Call]) -> None:
+    problems = [
+        Problem(path, why, "change the layer, or export with strict=False, and annotate the node")
+        for path, why in _annotated(calls)
+    ]
+    if problems:
+        raise ExportRefused(problems)
+
+
+def _warnings(trace: Trace) -> Iterable[tuple[type[Warning], str]]:
+    """What a user must know about an export that succeeded: category and message."""
+    annotated = _annotated(trace.calls)
+    if annotated:
+        listed = "".join(f"\n  {path}: {why}" for path, why in annotated)
+        yield (
+            AnnotatedWarning,
+            f"exact only for a reader of the nodes' metadata (strict=True refuses them):{listed}",
+        )
+    if trace.hooked:
+        yield (
+            UserWarning,
+            f"forward hooks were not run and are not exported, of: {', '.join(trace.hooked)}",
+        )

@@ -1,0 +1,192 @@
+"""From a NIR graph, or a file, to a framework's module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import fx, nn
+
+from nirgen.runtime import building, order, shapes
+from nirgen.runtime.errors import ImportRefused, InvalidArgument, Problem
+from nirgen.runtime.nesting import Flat, thin_copy
+from nirgen.runtime.order import Plan
+from nirgen.runtime.sites import ImportSite
+from nirgen.runtime.target import Target
+
+
+def import_graph(
+    target: Target,
+    graph: nir.NIRGraph | str | Path,
+    dt: float,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    options: Mapping[str, Any],
+    *,
+    strict: bool,
+) -> fx.GraphModule:
+    """The module that computes a NIR graph; see `import_from_nir` of the framework's converter.
+
+    Args:
+        target: the framework to build the module in.
+        graph: the graph, which stays as it is, or the path of a file that holds one.
+        dt: the time step, in seconds.
+        device, dtype: of the module's parameters.
+        options: what else the framework's import takes; the layout of the layers (`step_mode`)
+            is one of them, if they have several.
+        strict: refuse nodes that are exact only because their metadata was honoured.
+
+    Returns:
+        A GraphModule; `building` says what its forward takes and returns.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile: the file is not a NIR file.
+        InvalidGraph: the graph means nothing.
+        ImportRefused: the framework can't compute the graph; `problems` has all reasons.
+    """
+    where = _checked_arguments(target, graph, dt, device, dtype, options)
+    flat = shapes.infer(thin_copy(_read(graph)))
+    plan = order.plan(flat)
+    layers = _Importing(target, flat, float(dt), where, dtype, options, strict).layers(plan)
+    module = building.build(target, flat, plan, layers)
+    _set_mode(target, module, options)
+    return module
+
+
+def _checked_arguments(
+    target: Target,
+    graph: object,
+    dt: object,
+    device: torch.device | str,
+    dtype: object,
+    options: Mapping[str, Any],
+) -> torch.device:
+    """The device, if all arguments can be meant."""
+    problems = [*_wrong_graph(graph), *_wrong_dt(dt), *_wrong_dtype(dtype)]
+    problems += _wrong_mode(target, options)
+    try:
+        where = torch.device(device)
+    except (RuntimeError, TypeError):
+        problems.append(Problem("device", f"is {device!r}", "give a torch.device, or 'cpu'"))
+    if problems:
+        raise InvalidArgument(problems)
+    return where
+
+
+def _wrong_graph(graph: object) -> Iterator[Problem]:
+    if not isinstance(graph, (nir.NIRGraph, str, Path)):
+        yield Problem("graph", f"is a {type(graph).__name__}", "give a nir.NIRGraph or a path")
+
+
+def _wrong_dt(dt: object) -> Iterator[Problem]:
+    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
+    if not (number and math.isfinite(dt) and dt > 0):  # type: ignore[arg-type, operator]
+        advice = "give the time step in seconds, a positive finite number: 1e-4"
+        yield Problem("dt", f"is {dt!r}", advice)
+
+
+def _wrong_dtype(dtype: object) -> Iterator[Problem]:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        yield Problem("dtype", f"is {dtype!r}", "give a floating-point type: torch.float32")
+
+
+def _wrong_mode(target: Target, options: Mapping[str, Any]) -> Iterator[Problem]:
+    attribute = target.mode_attribute
+    if attribute is not None and options.get(attribute) not in target.leading_axes:
+        known = " or ".join(repr(mode) for mode in target.leading_axes)
+        yield Problem(attribute, f"is {options.get(attribute)!r}", f"{target.name} has {known}")
+
+
+def _read(graph: nir.NIRGraph | str | Path) -> nir.NIRGraph:
+    if isinstance(graph, nir.NIRGraph):
+        return graph
+    from nirgen.runtime import files  # h5py is not needed for a graph in memory
+
+    return files.read(graph)
+
+
+class _Importing:
+    """The nodes of a graph on their way into layers, and what stands in the way."""
+
+    def __init__(
+        self,
+        target: Target,
+        flat: Flat,
+        dt: float,
+        device: torch.device,
+        dtype: torch.dtype,
+        options: Mapping[str, Any],
+        strict: bool,
+    ) -> None:
+        self.target = target
+        self.flat = flat
+        self.dt = dt
+        self.device = device
+        self.dtype = dtype
+        self.options = options
+        self.strict = strict
+
+    def layers(self, plan: Plan) -> dict[str, nn.Module]:
+        """A layer for each node but Inputs and Outputs; refuses all that can't have one."""
+        layers: dict[str, nn.Module] = {}
+        problems = list(self._homeless_cycles(plan))
+        for name in plan.order:
+            node = self.flat.nodes[name]
+            if isinstance(node, (nir.Input, nir.Output)):
+                continue
+            try:
+                layers[name] = self._layer(node, self._site(name, node))
+            except ImportRefused as refused:
+                problems += refused.problems
+        if problems:
+            raise ImportRefused(problems)
+        return layers
+
+    def _site(self, name: str, node: nir.NIRNode) -> ImportSite:
+        return ImportSite(
+            path=self.flat.places[name],
+            node=node,
+            shape=tuple(int(size) for size in node.input_type["input"]),
+            dt=self.dt,
+            device=self.device,
+            dtype=self.dtype,
+            options=self.options,
+        )
+
+    def _layer(self, node: nir.NIRNode, site: ImportSite) -> nn.Module:
+        importer = self.target.importers.get(type(node))
+        if importer is None:
+            known = ", ".join(sorted(kind.__name__ for kind in self.target.importers))
+            kind = type(node).__name__
+            raise site.refuse(f"{self.target.name} has no layer for {kind}", f"it has for: {known}")
+        layer = importer(node, site)
+        if self.strict and site.annotations:
+            raise site.refuse(
+                f"the node's metadata says what its fields don't: {'; '.join(site.annotations)}",
+                "import with strict=False to follow it, or remove it from the metadata",
+            )
+        return layer
+
+    def _homeless_cycles(self, plan: Plan) -> Iterator[Problem]:
+        """The cycles, if the framework can't hold any."""
+        for component in plan.components:
+            if self.target.cell is None and plan.recurs(component):
+                named = ", ".join(repr(name) for name in component[:12])
+                what = f"{self.target.name} can't hold nodes that feed each other: {named}"
+                yield Problem(self.flat.places[component[0]], what)
+
+
+def _set_mode(target: Target, module: nn.Module, options: Mapping[str, Any]) -> None:
+    """Set all layers to the layout that was asked for."""
+    attribute = target.mode_attribute
+    if attribute is None:
+        return
+    for layer in module.modules():
+        if hasattr(layer, attribute):
+            setattr(layer, attribute, options[attribute])

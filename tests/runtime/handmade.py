@@ -1,0 +1,91 @@
+"""A converter to SpikingJelly by hand: the real framework's layers, and few lines for each node.
+
+What the generated converters do besides (refusals, gains, exact thresholds) is tested with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import nn
+
+from nirgen.runtime.cells_spikingjelly import Cell
+from nirgen.runtime.sites import ImportSite
+from nirgen.runtime.target import Target
+
+
+def _linear(node: Any, at: ImportSite) -> nn.Module:
+    with at.without_initialization():
+        made = layer.Linear(*node.weight.shape[::-1], bias=isinstance(node, nir.Affine))
+    at.load(made, **{name: getattr(node, name) for name in dict(made.named_parameters())})
+    return made
+
+
+def _conv2d(node: nir.Conv2d, at: ImportSite) -> nn.Module:
+    out, into, *kernel = node.weight.shape
+    with at.without_initialization():
+        made = layer.Conv2d(
+            into * node.groups,
+            out,
+            tuple(kernel),
+            node.stride,
+            node.padding,
+            node.dilation,
+            node.groups,
+        )
+    at.load(made, weight=node.weight, bias=node.bias)
+    return made
+
+
+def _avg_pool2d(node: nir.AvgPool2d, at: ImportSite) -> nn.Module:
+    return layer.AvgPool2d(node.kernel_size, node.stride, node.padding)
+
+
+def _flatten(node: nir.Flatten, at: ImportSite) -> nn.Module:
+    rank = len(at.shape)
+    return layer.Flatten(node.start_dim % rank + 1, node.end_dim % rank + 1)
+
+
+def _lif(node: nir.LIF, at: ImportSite) -> nn.Module:
+    if node.metadata.get("reset") == "subtract":
+        at.honour("the metadata says that the reset subtracts")
+        v_reset = None
+    else:
+        v_reset = at.uniform("v_reset")
+    tau = at.uniform("tau") / at.dt
+    if tau <= 1:
+        raise at.refuse(f"tau is {tau:g} steps", "import with a smaller dt", field="tau")
+    return neuron.LIFNode(tau, True, at.uniform("v_threshold"), v_reset)
+
+
+TARGET = Target(
+    name="SpikingJelly",
+    packages=("spikingjelly",),
+    exporters={},
+    importers={
+        nir.Affine: _linear,
+        nir.Linear: _linear,
+        nir.Conv2d: _conv2d,
+        nir.AvgPool2d: _avg_pool2d,
+        nir.Flatten: _flatten,
+        nir.LIF: _lif,
+    },
+    state={neuron.LIFNode: ("v",)},
+    mode_attribute="step_mode",
+    leading_axes={"s": 1, "m": 2},
+    cell=Cell,
+)
+
+
+def lif(shape: tuple[int, ...] = (4,), tau: float = 1e-3, **fields: float) -> nir.LIF:
+    """A LIF node whose neurons are alike; tau is ten steps of 1e-4 s."""
+    import numpy as np
+
+    values = {"r": 1.0, "v_leak": 0.0, "v_threshold": 0.3, "v_reset": 0.0, "tau": tau} | fields
+    return nir.LIF(**{name: np.full(shape, value) for name, value in values.items()})
+
+
+__all__ = ["TARGET", "lif", "torch"]
