@@ -5,10 +5,11 @@ What the generated converters do besides (refusals, gains, exact thresholds) is 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import nir
-import torch
+import numpy as np
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
@@ -82,10 +83,32 @@ TARGET = Target(
 
 def lif(shape: tuple[int, ...] = (4,), tau: float = 1e-3, **fields: float) -> nir.LIF:
     """A LIF node whose neurons are alike; tau is ten steps of 1e-4 s."""
-    import numpy as np
-
     values = {"r": 1.0, "v_leak": 0.0, "v_threshold": 0.3, "v_reset": 0.0, "tau": tau} | fields
     return nir.LIF(**{name: np.full(shape, value) for name, value in values.items()})
 
 
-__all__ = ["TARGET", "lif", "torch"]
+def affine(seed: int, features: int = 4) -> nir.Affine:
+    """An Affine node with random weights, strong enough to make `lif` fire."""
+    random = np.random.default_rng(seed)
+    return nir.Affine(
+        weight=random.normal(size=(features, features)), bias=random.normal(size=features)
+    )
+
+
+def graph(nodes: dict[str, nir.NIRNode], *edges: tuple[str, str]) -> nir.NIRGraph:
+    """A graph as it is, without nir's own checks and completions."""
+    return nir.NIRGraph(nodes=dict(nodes), edges=list(edges), type_check=False)
+
+
+def chain(*nodes: nir.NIRNode, features: tuple[int, ...] | None = (4,)) -> nir.NIRGraph:
+    """`input_1 -> _0 -> _1 ... -> output`, as an exported nn.Sequential has it."""
+    named = {f"_{index}": node for index, node in enumerate(nodes)}
+    ends = {"input_1": shaped_input(features)}, {"output": nir.Output({"output": None})}
+    names = ["input_1", *named, "output"]
+    return graph({**ends[0], **named, **ends[1]}, *itertools.pairwise(names))
+
+
+def shaped_input(features: tuple[int, ...] | None) -> nir.Input:
+    """An Input of these features, or of a shape to be found out."""
+    shape = None if features is None else np.array(features, dtype=np.int64)
+    return nir.Input({"input": shape})

@@ -15,6 +15,7 @@ no scalar parameters, and looks at every edge once for every node.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -111,9 +112,16 @@ class _Propagation:
         for name, primitive in self._sound.items():
             self._settle(name, primitive.demands(self._flat.nodes[name]))
         self._spread()
-        for name, primitive in self._sound.items():
-            self._settle(name, primitive.suggests(self._flat.nodes[name]))
+        for name, suggested in self._suggestions():
+            self._settle(name, suggested)
             self._spread()
+
+    def _suggestions(self) -> list[tuple[str, Shape]]:
+        """What nodes that nobody told suggest; what could be a mere scalar comes last."""
+        unsettled = (name for name in self._sound if name not in self.arriving)
+        suggested = ((n, self._sound[n].suggests(self._flat.nodes[n])) for n in unsettled)
+        stated = [(name, shape) for name, shape in suggested if shape is not None]
+        return sorted(stated, key=lambda suggestion: math.prod(suggestion[1]) == 1)
 
     def _settle(self, name: str, arriving: Shape | None) -> None:
         """Let features arrive at a node, unless it is settled or can't be."""
