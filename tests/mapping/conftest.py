@@ -1,4 +1,4 @@
-"""A copy of the committed mappings that a test may damage."""
+"""A copy of a small folder of mappings that a test may damage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MAPPINGS = Path(__file__).parents[2] / "mappings"
+MAPPINGS = Path(__file__).parent / "folder"
 
 Edit = Callable[..., Path]
 

@@ -1,7 +1,7 @@
 """Every check of the mapping language, by a mapping that it refuses.
 
-Each case damages the committed mappings in one place, and states the problem in full: where, what,
-and how to mend it.
+Each case damages the mappings in `folder` in one place, and states the problem in full: where,
+what, and how to mend it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from nirgen import mapping
 
 from .conftest import MAPPINGS, Edit
 
+COMMITTED = Path(__file__).parents[2] / "mappings"
 LIF = "spikingjelly/lif_node.yaml"
+POOL = "spikingjelly/max_pool2d.yaml"
 CONV = "spikingjelly/conv2d.yaml"
 
 CASES = {
@@ -139,10 +141,54 @@ CASES = {
     ),
     "node imported twice": (
         "spikingjelly/parametric_lif_node.yaml",
-        "export_only: LIFNode is the layer of a time constant that is not learned\n", "",
+        "on_request: learn_tau\n", "",
         "mappings/spikingjelly/parametric_lif_node.yaml:1:1: LIF is imported already, as "
         "mappings/spikingjelly/lif_node.yaml says",
-        "say in one of them why it is `export_only`",
+        "say in one of them why it is `export_only`, or make it `on_request`",
+    ),
+    # --- chains, normalizations, options, refusals ---
+    "chain of an unknown node": (
+        POOL, "node: Threshold", "node: Treshold",
+        "mappings/spikingjelly/max_pool2d.yaml:5:5: NIR has no `Treshold`",
+        "did you mean `Threshold`?",
+    ),
+    "chain with a field too few": (
+        POOL, "    bind: {threshold: 0.5}", "    bind: {}",
+        "mappings/spikingjelly/max_pool2d.yaml:5:5: Threshold's `threshold` is not accounted for",
+        "bind it",
+    ),
+    "chain with an import": (
+        POOL, "export_only: NIR's sum and threshold come back as themselves\n", "",
+        "mappings/spikingjelly/max_pool2d.yaml:4:1: a chain of nodes has no import",
+        "add `export_only`",
+    ),
+    "normalization of an unknown field": (
+        LIF, "gain: r / (v_thr", "gain: rr / (v_thr",
+        "mappings/spikingjelly/lif_node.yaml:42:3: the node has no `rr`", "did you mean `r`?",
+    ),
+    "normalization without a parameter": (
+        LIF, "layer: {tau: tau / dt, decay_input: true", "layer: {tau: tau / dt",
+        "mappings/spikingjelly/lif_node.yaml:42:3: `decay_input` is not given in `normalize`",
+        "did you mean `decay_input`?",
+    ),
+    "normalization without a start": (
+        LIF, "  start: {v: (v_leak - v_reset)", "  start: {u: (v_leak - v_reset)",
+        "mappings/spikingjelly/lif_node.yaml:42:3: `start` must give v", "",
+    ),
+    "option that is none": (
+        "spikingjelly/parametric_lif_node.yaml", "on_request: learn_tau", "on_request: learn_taw",
+        "mappings/spikingjelly/parametric_lif_node.yaml:3:1: framework.yaml has no option "
+        "`learn_taw`",
+        "did you mean `learn_tau`?",
+    ),
+    "refusal without advice": (
+        "spikingjelly/upsample.yaml", "instead:", "insted:",
+        "mappings/spikingjelly/upsample.yaml:1:1: the file needs `instead`", "",
+    ),
+    "no node and no reason": (
+        "spikingjelly/upsample.yaml",
+        "refuse: NIR has no node that repeats or interpolates pixels\n", "",
+        "mappings/spikingjelly/upsample.yaml:1:1: the mapping names no node", "add `node:`",
     ),
     # --- inverses ---
     "no inverse": (
@@ -176,16 +222,16 @@ CASES = {
     ),
     "wrong example": (
         LIF, "node: {tau: 1e-3, r: 10.0", "node: {tau: 1e-2, r: 10.0",
-        "mappings/spikingjelly/lif_node.yaml:42:5: `tau` is stated as 0.01, and `tau * dt` gives",
+        "mappings/spikingjelly/lif_node.yaml:49:5: `tau` is stated as 0.01, and `tau * dt` gives",
         None,
     ),
     "example of no field": (
         LIF, "node: {tau: 1e-3, r: 10.0", "node: {taw: 1e-3, r: 10.0",
-        "mappings/spikingjelly/lif_node.yaml:42:5: no formula of `taw`", "did you mean `tau`?",
+        "mappings/spikingjelly/lif_node.yaml:49:5: no formula of `taw`", "did you mean `tau`?",
     ),
     "example of no parameter": (
         LIF, "layer: {tau: 10.0", "layer: {taw: 10.0",
-        "mappings/spikingjelly/lif_node.yaml:42:5: the layer has no `taw`", "did you mean `tau`?",
+        "mappings/spikingjelly/lif_node.yaml:49:5: the layer has no `taw`", "did you mean `tau`?",
     ),
     "two cases with the same node": (
         LIF, "bind: {r: tau}", "bind: {r: 1}",
@@ -227,6 +273,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         mapping.load(tmp_path)
 
 
-def test_the_committed_mappings_are_sound() -> None:
-    loaded = mapping.load(MAPPINGS)
-    assert [framework.framework.name for framework in loaded.frameworks] == ["spikingjelly"]
+@pytest.mark.parametrize("folder", [MAPPINGS, COMMITTED])
+def test_undamaged_mappings_are_sound(folder: Path) -> None:
+    names = [framework.framework.name for framework in mapping.load(folder).frameworks]
+    assert "spikingjelly" in names

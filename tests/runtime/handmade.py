@@ -67,12 +67,12 @@ TARGET = Target(
     packages=("spikingjelly",),
     exporters={},
     importers={
-        nir.Affine: _linear,
-        nir.Linear: _linear,
-        nir.Conv2d: _conv2d,
-        nir.AvgPool2d: _avg_pool2d,
-        nir.Flatten: _flatten,
-        nir.LIF: _lif,
+        nir.Affine: (_linear,),
+        nir.Linear: (_linear,),
+        nir.Conv2d: (_conv2d,),
+        nir.AvgPool2d: (_avg_pool2d,),
+        nir.Flatten: (_flatten,),
+        nir.LIF: (_lif,),
     },
     state={neuron.LIFNode: ("v",)},
     mode_attribute="step_mode",
@@ -83,15 +83,15 @@ TARGET = Target(
 
 def lif(shape: tuple[int, ...] = (4,), tau: float = 1e-3, **fields: float) -> nir.LIF:
     """A LIF node whose neurons are alike; tau is ten steps of 1e-4 s."""
-    values = {"r": 1.0, "v_leak": 0.0, "v_threshold": 0.3, "v_reset": 0.0, "tau": tau} | fields
+    values = {"r": 1.0, "v_leak": 0.0, "v_threshold": 0.15, "v_reset": 0.0, "tau": tau} | fields
     return nir.LIF(**{name: np.full(shape, value) for name, value in values.items()})
 
 
 def affine(seed: int, features: int = 4) -> nir.Affine:
-    """An Affine node with random weights, strong enough to make `lif` fire."""
+    """An Affine node with random weights, such that a `lif` behind it fires now and then."""
     random = np.random.default_rng(seed)
     return nir.Affine(
-        weight=random.normal(size=(features, features)), bias=random.normal(size=features)
+        weight=random.normal(size=(features, features)), bias=random.uniform(size=features)
     )
 
 

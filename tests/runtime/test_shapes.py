@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nirgen.runtime.errors import InvalidGraph
-from nirgen.runtime.nesting import DEEPEST, thin_copy
+from nirgen.runtime.nesting import DEEPEST, thin_copy, without_ports
 from nirgen.runtime.shapes import ShapeMismatch, infer, output_shape
 
 from .counting import calls_made
@@ -348,6 +348,52 @@ def test_nested_graphs_have_shapes_of_their_own_and_dotted_names() -> None:
     assert flat.sources["output"] == ["_0.output"]
     assert made.nodes["_0"].nodes["_0"].input_type["input_1"].tolist() == [4]
     assert made.nodes["_0"].nodes["_0"].output_type["output"].tolist() == [4]
+
+
+def test_ports_dissolve_into_edges() -> None:
+    made = chain(chain(chain(affine(0), lif(()), features=None), features=None), lif(()))
+    flat = without_ports(infer(made))
+    assert flat.edges == (
+        ("input_1", "_0._0._0"),
+        ("_1", "output"),
+        ("_0._0._0", "_0._0._1"),
+        ("_0._0._1", "_1"),
+    )
+    assert (
+        list(flat.nodes) == list(flat.places) == ["input_1", "_1", "output", "_0._0._0", "_0._0._1"]
+    )
+
+
+def test_a_port_that_sums_for_several_nodes_stays() -> None:
+    inner = graph(
+        {"i": shaped_input(None), "a": lif(), "b": lif(), "o": output()},
+        ("i", "a"),
+        ("i", "b"),
+        ("a", "o"),
+        ("b", "o"),
+    )
+    made = graph(
+        {"i": shaped_input((4,)), "w": affine(0), "sub": inner, "o": output()},
+        ("i", "w"),
+        ("i", "sub"),
+        ("w", "sub"),
+        ("sub", "o"),
+    )
+    flat = without_ports(infer(made))
+    assert flat.sources["sub.i"] == ["i", "w"]
+    assert flat.sources["o"] == ["sub.a", "sub.b"]
+
+
+def test_a_port_beside_the_edge_that_it_would_double_stays() -> None:
+    through = graph({"i": shaped_input(None), "o": output()}, ("i", "o"))
+    made = graph(
+        {"i": shaped_input((4,)), "sub": through, "a": lif(), "o": output()},
+        ("i", "sub"),
+        ("sub", "a"),
+        ("i", "a"),
+        ("a", "o"),
+    )
+    assert without_ports(infer(made)).sources["a"] == ["i", "sub.o"]
 
 
 def test_a_dotted_name_of_the_outer_graph_stays_its_own() -> None:

@@ -17,6 +17,7 @@ import nir
 from spikingjelly.activation_based import neuron
 
 from nirgen.runtime.functions import spiking
+from nirgen.runtime.normalized import Normalized
 from nirgen.runtime.numbers import invert
 from nirgen.runtime.sites import ExportSite, ImportSite
 
@@ -131,3 +132,52 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
         v_threshold=v_threshold,
         v_reset=v_reset,
     )
+
+
+def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
+    """neuron.CUBALIFNode for any CubaLIF with v_threshold > v_reset and v_leak == v_reset.
+
+    mappings/spikingjelly/cuba_lif_node.yaml:33::
+
+        gain        = dt / tau_mem * r * (dt / tau_syn) * w_in / (v_threshold - v_reset)
+        shift       = 0
+        c_decay     = 1 - dt / tau_syn
+        v_decay     = 1 - dt / tau_mem
+        v_threshold = 1
+        v_reset     = 0
+        v at first  = 0
+        i at first  = 0
+    """
+    at.demand_plain()
+    node_tau_syn = at.uniform("tau_syn")
+    node_tau_mem = at.uniform("tau_mem")
+    c_decay = 1 - at.dt / node_tau_syn
+    if not 0 <= c_decay < 1:
+        raise at.refuse(
+            f"tau_syn = {node_tau_syn:g} at dt = {at.dt:g} gives the layer c_decay = {c_decay:g}, "
+            "and neuron.CUBALIFNode needs 0 <= c_decay < 1",
+            f"choose dt at most {node_tau_syn:g}",
+            field="tau_syn",
+        )
+    v_decay = 1 - at.dt / node_tau_mem
+    if not 0 <= v_decay < 1:
+        raise at.refuse(
+            f"tau_mem = {node_tau_mem:g} at dt = {at.dt:g} gives the layer v_decay = {v_decay:g}, "
+            "and neuron.CUBALIFNode needs 0 <= v_decay < 1",
+            f"choose dt at most {node_tau_mem:g}",
+            field="tau_mem",
+        )
+    tau_syn = at.values("tau_syn")
+    tau_mem = at.values("tau_mem")
+    r = at.values("r")
+    v_leak = at.values("v_leak")
+    v_threshold = at.values("v_threshold")
+    v_reset = at.values("v_reset")
+    w_in = at.values("w_in")
+    at.demand_all(v_threshold > v_reset, "v_threshold > v_reset")
+    at.demand_all(v_leak == v_reset, "v_leak == v_reset")
+    gain = at.dt / tau_mem * r * (at.dt / tau_syn) * w_in / (v_threshold - v_reset)
+    shift = 0.0
+
+    made = neuron.CUBALIFNode(c_decay=c_decay, v_decay=v_decay, v_threshold=1.0, v_reset=0.0)
+    return Normalized(made, gain=at.map_of_input(gain), shift=at.map_of_input(shift), node=node)

@@ -16,6 +16,7 @@ import nir
 from spikingjelly.activation_based import neuron
 
 from nirgen.runtime.functions import spiking
+from nirgen.runtime.normalized import Normalized
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
@@ -76,3 +77,26 @@ def from_if(node: nir.IF, at: ImportSite) -> neuron.IFNode:
         v_reset = node_v_reset
 
     return neuron.IFNode(v_threshold=v_threshold, v_reset=v_reset)
+
+
+def from_any_if(node: nir.IF, at: ImportSite) -> Normalized:
+    """neuron.IFNode for any IF with v_threshold > v_reset.
+
+    mappings/spikingjelly/if_node.yaml:26::
+
+        gain        = dt * r / (v_threshold - v_reset)
+        shift       = 0
+        v_threshold = 1
+        v_reset     = 0
+        v at first  = 0
+    """
+    at.demand_plain()
+    r = at.values("r")
+    v_threshold = at.values("v_threshold")
+    v_reset = at.values("v_reset")
+    at.demand_all(v_threshold > v_reset, "v_threshold > v_reset")
+    gain = at.dt * r / (v_threshold - v_reset)
+    shift = 0.0
+
+    made = neuron.IFNode(v_threshold=1.0, v_reset=0.0)
+    return Normalized(made, gain=at.map_of_input(gain), shift=at.map_of_input(shift), node=node)

@@ -16,7 +16,9 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
+from nirgen.runtime.cells_spikingjelly import preset
 from nirgen.runtime.functions import spiking
+from nirgen.runtime.normalized import Normalized
 from nirgen.runtime.numbers import invert
 from nirgen.runtime.sites import ExportSite, ImportSite
 
@@ -104,10 +106,10 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.LIFNode:
         decay_input = False
         tau = node_r
     else:
-        raise at.refuse(
+        raise at.unfit(
             f"r is {node_r:g}; neuron.LIFNode has r = 1 where decay_input or r = tau = {tau:g} "
             "where not decay_input",
-            field="r",
+            "r",
         )
 
     v_reset: float | None
@@ -126,3 +128,39 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.LIFNode:
         v_threshold=v_threshold,
         v_reset=v_reset,
     )
+
+
+def from_any_lif(node: nir.LIF, at: ImportSite) -> Normalized:
+    """neuron.LIFNode for any LIF with v_threshold > v_reset.
+
+    mappings/spikingjelly/lif_node.yaml:31::
+
+        gain        = r / (v_threshold - v_reset)
+        shift       = (v_leak - v_reset) / (v_threshold - v_reset)
+        tau         = tau / dt
+        decay_input = True
+        v_threshold = 1
+        v_reset     = 0
+        v at first  = (v_leak - v_reset) / (v_threshold - v_reset)
+    """
+    at.demand_plain()
+    node_tau = at.uniform("tau")
+    tau = node_tau / at.dt
+    if not tau > 1:
+        raise at.refuse(
+            f"tau = {node_tau:g} at dt = {at.dt:g} gives the layer tau = {tau:g}, and "
+            "neuron.LIFNode needs tau > 1",
+            f"choose dt below {node_tau:g}",
+            field="tau",
+        )
+    r = at.values("r")
+    v_leak = at.values("v_leak")
+    v_threshold = at.values("v_threshold")
+    v_reset = at.values("v_reset")
+    at.demand_all(v_threshold > v_reset, "v_threshold > v_reset")
+    gain = r / (v_threshold - v_reset)
+    shift = (v_leak - v_reset) / (v_threshold - v_reset)
+
+    made = neuron.LIFNode(tau=tau, decay_input=True, v_threshold=1.0, v_reset=0.0)
+    preset(made, "v", at.one("v", (v_leak - v_reset) / (v_threshold - v_reset)))
+    return Normalized(made, gain=at.map_of_input(gain), shift=at.map_of_input(shift), node=node)

@@ -7,7 +7,7 @@ what does not gets a line for each argument, with a trailing comma.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -110,6 +110,31 @@ def _place(word: str, pieces: list[str], width: int) -> None:
         pieces.append(word)
     else:
         pieces[-1] += word
+
+
+def signature(name: str, parameters: Sequence[tuple[str, str]], returns: str) -> tuple[str, ...]:
+    """The lines of a function's head: one, three, or one for each parameter."""
+    texts = [f"{parameter}: {type_}" for parameter, type_ in parameters]
+    line = f"def {name}({', '.join(texts)}) -> {returns}:"
+    if len(line) <= WIDTH:
+        return (line,)
+    inside = f"{INDENT}{', '.join(texts)}"
+    if len(inside) > WIDTH:
+        return (f"def {name}(", *_parameter_lines(texts), f") -> {returns}:")
+    return (f"def {name}(", inside, f") -> {returns}:")
+
+
+def _parameter_lines(texts: Iterable[str]) -> Iterator[str]:
+    """A line for each parameter; a union that is too long gets one for each of its types."""
+    for text in texts:
+        line = f"{INDENT}{text},"
+        if len(line) <= WIDTH:
+            yield line
+            continue
+        first, *rest = text.split(" | ")
+        yield f"{INDENT}{first}"
+        yield from (f"{INDENT}| {type_}" for type_ in rest[:-1])
+        yield f"{INDENT}| {rest[-1]},"
 
 
 # --- texts ----------------------------------------------------------------------------------

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nirgen.emit.code import Block, Line, Scope, Statement, call, constant, quote
+from nirgen.emit.code import Block, Line, Scope, Statement, call, constant, is_name, quote
 from nirgen.mapping.expressions import (
     Binary,
-    Call,
     Expression,
     Literal,
     Name,
@@ -28,7 +27,16 @@ from nirgen.mapping.model import (
     Part,
 )
 
-_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "is": "is not", "is not": "is"}
+_OPPOSITE = {
+    "==": "!=",
+    "!=": "==",
+    "<": ">=",
+    "<=": ">",
+    ">": "<=",
+    ">=": "<",
+    "is": "is not",
+    "is not": "is",
+}
 
 
 def body(
@@ -65,9 +73,13 @@ class _Exporter:
             yield Line("")
             yield from self._choice(choice)
         yield from self._starts(self.mapping.part)
-        if self.mapping.node is not None:
+        if self.mapping.fold and self.mapping.node is not None:
+            yield Line("at.foldable()")
+        if self.mapping.then:
+            yield from self._chain()
+        elif self.mapping.node is not None:
             yield Line("")
-            yield self._node(self.nodes[self.mapping.node], ())
+            yield self._node(self.nodes[self.mapping.node], (), "return ")
 
     # --- reading ---
 
@@ -76,19 +88,42 @@ class _Exporter:
         for name, parameter in self.signature.items():
             if name in wanted:
                 yield Line(f"{name} = {self._read(name, parameter)}")
+        for name, attribute in self.mapping.attributes.items():
+            yield Line(f"{name} = at.array({quote(attribute)}, module.{attribute})")
 
     def _read(self, name: str, parameter: Parameter) -> str:
         held = f"module.{name}"
         if name in self.mapping.read:
             formula = self.mapping.read[name]
             held = show(formula, {n: f"module.{n}" for n in names(formula)}, constant)
-        if parameter.type == "float":
-            return f"at.number({quote(name)}, {held})"
-        if parameter.type == "Optional[float]":
-            return f"at.optional_number({quote(name)}, {held})"
+        reader = self._reader(name, parameter.type)
+        if reader is not None:
+            return f"at.{reader}({quote(name)}, {held})"
         if parameter.type == "bool" and name not in self.mapping.read:
             return f"bool({held})"
         return held
+
+    def _reader(self, name: str, type_: str) -> str | None:
+        """The site's method that checks a parameter of such a type."""
+        if type_ == "Tensor" and name in self._arrays():
+            return None
+        return {
+            "float": "number",
+            "Optional[float]": "optional_number",
+            "Tensor": "values",
+            "Optional[Tensor]": "optional_values",
+        }.get(type_)
+
+    def _arrays(self) -> frozenset[str]:
+        """The parameters that are tensors of a shape of their own, such as a weight."""
+        node = self.nodes[self.mapping.nodes[0]]
+        return frozenset(
+            binding.formula.name
+            for binding in self.mapping.part.bind
+            if isinstance(binding.formula, Name)
+            and binding.field in node.fields
+            and node.fields[binding.field].kind == "tensor"
+        )
 
     def _domains(self) -> Iterator[Statement]:
         for name, domain in self.mapping.domain.items():
@@ -114,18 +149,25 @@ class _Exporter:
     # --- choosing ---
 
     def _choice(self, choice: Choice) -> Iterator[Statement]:
+        bodies = [tuple(self._case(case)) for case in choice.cases]
+        if len(bodies) == 2 and not bodies[0]:
+            guard = opposite(choice.cases[0].when)
+            yield Block(f"if {self.scope.code(guard)}:", bodies[1] or (Line("pass"),))
+            return
         for number, case in enumerate(choice.cases):
             header = "else:"
             if number == 0:
                 header = f"if {self.scope.code(case.when)}:"
             elif number + 1 < len(choice.cases):
                 header = f"elif {self.scope.code(case.when)}:"
-            yield Block(header, tuple(self._case(case)) or (Line("pass"),))
+            yield Block(header, bodies[number] or (Line("pass"),))
 
     def _case(self, case: Case) -> Iterator[Statement]:
         if case.node is not None:
             yield from self._starts(case.part)
-            yield self._node(self.nodes[case.node], (case.part,))
+            if self.mapping.fold:
+                yield Line("at.foldable()")
+            yield self._node(self.nodes[case.node], (case.part,), "return ")
             return
         for binding in case.part.bind:
             yield Line(f"{self._local(binding.field)} = {self.scope.number(binding.formula)}")
@@ -146,43 +188,65 @@ class _Exporter:
                 yield call("at.start", quote(variable), **where)
 
     def _contract_start(self, variable: str, part: Part) -> Expression:
+        """Where NIR has it: a formula of the layer's parameters, or of what a case has stated."""
         node = self.nodes[self.mapping.nodes[0]]
-        stated = {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
+        stated: dict[str, Expression] = {field: Name(self._local(field)) for field in node.fields}
+        stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
         return substitute(node.start[variable], stated)
 
     # --- making the node ---
 
-    def _node(self, node: Node, parts: tuple[Part, ...]) -> Statement:
-        stated = (self.mapping.part, *parts)
+    def _chain(self) -> Iterator[Statement]:
+        """A node for each link, and the chain of them."""
+        yield Line("")
+        first = self.nodes[self.mapping.nodes[0]]
+        yield self._node(first, (), "first = ")
+        names = ["first"]
+        for number, link in enumerate(self.mapping.then, start=2):
+            names.append(f"node_{number}")
+            part = Part(bind=link.bind)
+            yield self._node(self.nodes[link.node], (part,), f"{names[-1]} = ", only=part)
+        yield Line(f"return {', '.join(names)}")
+
+    def _node(
+        self, node: Node, parts: tuple[Part, ...], before: str, only: Part | None = None
+    ) -> Statement:
+        stated = (self.mapping.part, *parts) if only is None else (only,)
         bindings = {binding.field: binding for part in stated for binding in part.bind}
         tensors = {field: name for part in stated for field, name in part.tensors.items()}
         arguments: dict[str, str] = {}
         for field in node.fields:
-            arguments[field] = self._argument(node, field, bindings, tensors)
-        return call(f"nir.{node.name}", before="return ", **arguments, metadata="at.metadata")
+            arguments[field] = self._argument(node, field, bindings, tensors, only is not None)
+        if only is None:
+            arguments["metadata"] = "at.metadata"
+        return call(f"nir.{node.name}", before=before, **arguments)
 
     def _argument(
-        self, node: Node, field: str, bindings: Mapping[str, Binding], tensors: Mapping[str, str]
+        self,
+        node: Node,
+        field: str,
+        bindings: Mapping[str, Binding],
+        tensors: Mapping[str, str],
+        linked: bool,
     ) -> str:
         if field in tensors:
             return f"at.tensor(module.{tensors[field]})"
         if field not in bindings:
             value = self._local(field)
-        elif _is_array(bindings[field].formula):
-            return self.scope.code(bindings[field].formula)
-        else:
+        elif node.fields[field].kind == "parameter":
             value = self.scope.number(bindings[field].formula)
-            if node.fields[field].kind != "parameter":
-                value = self.scope.code(bindings[field].formula)
-        return f"at.fill({value})" if node.fields[field].kind == "parameter" else value
+        elif node.fields[field].kind == "tensor" and is_name(bindings[field].formula):
+            value = f"at.tensor({self.scope.code(bindings[field].formula)})"
+        else:
+            value = self.scope.code(bindings[field].formula)
+        if node.fields[field].kind != "parameter":
+            return value
+        # The shape behind a link of a chain is the graph's to infer.
+        return f"at.scalar({value})" if linked else f"at.fill({value})"
 
     def _local(self, field: str) -> str:
         """The variable that holds a field which a case states."""
         return f"node_{field}" if field in self.mapping.parameters_read() else field
-
-
-def _is_array(formula: Expression) -> bool:
-    return isinstance(formula, Call) and formula.function == "zeros"
 
 
 def _literals(values: Mapping[str, object]) -> dict[str, str]:

@@ -31,13 +31,145 @@ from nirgen.mapping.expressions import (
     walk,
 )
 from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
-from nirgen.mapping.model import NODE, Binding, FrameworkMappings, LayerMapping, Node, Part
+from nirgen.mapping.model import (
+    IMPORT_SURROUNDINGS,
+    NODE,
+    Binding,
+    FrameworkMappings,
+    LayerMapping,
+    Node,
+    Part,
+)
 from nirgen.mapping.samples import interval
 
 
 def body(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> tuple[Statement, ...]:
     """What `from_<node>` does: solve, tell the cases apart, check the domain, make the layer."""
     return tuple(_Importer(mapping, framework, node).statements())
+
+
+def normalized_body(
+    mapping: LayerMapping, framework: FrameworkMappings, node: Node
+) -> tuple[Statement, ...]:
+    """What `from_any_<node>` does: check, compute gain and shift, make the layer behind them."""
+    return tuple(_Normalizer(mapping, framework, node).statements())
+
+
+class _Normalizer:
+    """The layer in units in which the threshold is 1 and the reset 0."""
+
+    def __init__(self, mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> None:
+        if mapping.normalize is None:
+            raise ValueError(f"{mapping.file} has no `normalize`")
+        self.mapping = mapping
+        self.form = mapping.normalize
+        self.presets = framework.framework.preset is not None
+        self.node = node
+        self.scope = Scope({"dt": "at.dt"})
+        self.uniform = Scope({"dt": "at.dt", **{f: f"node_{f}" for f in node.fields}})
+
+    def statements(self) -> Iterator[Statement]:
+        yield Line("at.demand_plain()")
+        yield from self._layer_parameters()
+        yield from self._elementwise()
+        for part in _conjuncts(self.form.when):
+            yield call("at.demand_all", self.scope.code(part), quote(show(part)))
+        yield Line(f"gain = {self.scope.code(self.form.gain)}")
+        yield Line(f"shift = {self.scope.number(self.form.shift)}")
+        yield Line("")
+        yield call(self.mapping.layers[0], before="made = ", **dict(self._arguments()))
+        learned = learned_tensors(self.mapping, self.uniform)
+        if learned:
+            yield call("at.load", "made", **learned)
+        yield from self._starts()
+        mapped = {"gain": "at.map_of_input(gain)", "shift": "at.map_of_input(shift)"}
+        yield call("Normalized", "made", before="return ", **mapped, node="node")
+
+    def _layer_parameters(self) -> Iterator[Statement]:
+        """Those that the layer has one of for all neurons, within their domains."""
+        for field in self._fields(*self.form.layer.values()):
+            yield Line(f"node_{field} = at.uniform({quote(field)})")
+        for name, formula in self.form.layer.items():
+            if not isinstance(formula, Literal):
+                yield Line(f"{name} = {self.uniform.code(formula)}")
+            if name in self.mapping.domain:
+                yield self._domain(name, self.mapping.domain[name], formula)
+
+    def _domain(self, name: str, domain: Expression, formula: Expression) -> Statement:
+        (field,) = self._fields(formula)
+        limit = solve(formula, "dt", Literal(interval(domain).low))
+        held, fitting = f"node_{field}", None if limit is None else self.uniform.code(fold(limit))
+        return _outside(self.mapping.layers[0], name, domain, field, held, fitting, self.scope)
+
+    def _elementwise(self) -> Iterator[Statement]:
+        formulas = (self.form.when, self.form.gain, self.form.shift, *self.form.start.values())
+        for field in self._fields(*formulas):
+            yield Line(f"{field} = at.values({quote(field)})")
+
+    def _fields(self, *formulas: Expression) -> list[str]:
+        """The node's fields that some formulas name, in the node's order."""
+        named = {name for formula in formulas for name in names(formula)}
+        return [field for field in self.node.fields if field in named]
+
+    def _arguments(self) -> Iterator[tuple[str, str]]:
+        for name, formula in self.form.layer.items():
+            literal = isinstance(formula, Literal)
+            yield name, self.uniform.number(formula) if literal else name
+
+    def _starts(self) -> Iterator[Statement]:
+        for variable, formula in self.form.start.items():
+            if formula == Literal(0):
+                continue
+            value = self.scope.code(formula)
+            if self.presets:
+                attribute = quote(self.mapping.state[variable])
+                yield call("preset", "made", attribute, f"at.one({quote(variable)}, {value})")
+            else:
+                yield call("at.demand_all", f"{value} == 0", quote(f"{show(formula)} == 0"))
+
+
+def learned_tensors(mapping: LayerMapping, scope: Scope) -> dict[str, str]:
+    """What `read` says backwards: the live layer's attributes, from the constructor's parameters.
+
+    A constructor rounds such a number to its own precision; an import has one of its own.
+    """
+    solved: dict[str, str] = {}
+    for parameter, formula in mapping.read.items():
+        for attribute in names(formula):
+            solution = solve(formula, attribute, Name(parameter))
+            if solution is not None:
+                solved[attribute] = scope.code(solution)
+    return solved
+
+
+def _conjuncts(expression: Expression) -> Iterator[Expression]:
+    """`a and b` as a, b: each holds for arrays, while `and` does not."""
+    match expression:
+        case Binary("and", left, right):
+            yield from _conjuncts(left)
+            yield from _conjuncts(right)
+        case _:
+            yield expression
+
+
+def _outside(
+    layer: str,
+    name: str,
+    domain: Expression,
+    field: str,
+    held: str,
+    fitting: str | None,
+    scope: Scope,
+) -> Statement:
+    """The refusal of a parameter outside of its domain, and the dt at which it would be inside."""
+    what = (
+        f"{field} = {{{held}:g}} at dt = {{at.dt:g}} gives the layer {name} = {{{name}:g}}, "
+        f"and {layer} needs {show(domain)}"
+    )
+    comparison = "at most" if _includes_low(domain) else "below"
+    advice = () if fitting is None else (f'f"choose dt {comparison} {{{fitting}:g}}"',)
+    refuse = call("at.refuse", f"f{quote(what)}", *advice, field=quote(field), before="raise ")
+    return Block(f"if {scope.code(Not(domain))}:", (refuse,))
 
 
 class _Importer:
@@ -62,6 +194,8 @@ class _Importer:
         yield from self._demand(self.backwards.shared.demands)
         for choice in self.backwards.choices:
             yield from self._choice(choice)
+        for variable, parameter in self.backwards.starts.items():
+            yield Line(f"{parameter} = at.initial({quote(variable)})")
         yield from self._starts(self.mapping.part)
         yield Line("")
         yield from self._layer()
@@ -72,7 +206,7 @@ class _Importer:
         """Numbers that more than one statement needs get a name first."""
         for field in self.node.fields.values():
             if field.kind == "parameter" and not self._is_read_in_place(field.name):
-                yield Line(f"node_{field.name} = at.uniform({quote(field.name)})")
+                yield Line(f"node_{field.name} = {self._reading(field.name)}")
 
     def _is_read_in_place(self, field: str) -> bool:
         """Whether the field is a parameter of the layer as it is, and nothing else."""
@@ -84,8 +218,16 @@ class _Importer:
         if kind != "parameter":
             return f"node.{field}"
         if self._is_read_in_place(field):
-            return f"at.uniform({quote(field)})"
+            return self._reading(field)
         return f"node_{field}"
+
+    def _reading(self, field: str) -> str:
+        """One number of the field where the layer has one for all neurons; else all of them."""
+        stated = [b for part in self._parts() for b in part.bind if b.field == field]
+        parameters = {name for binding in stated for name in names(binding.formula)}
+        types = {self.signature[name].type for name in parameters if name in self.signature}
+        reader = "values" if types & {"Tensor", "Optional[Tensor]"} else "uniform"
+        return f"at.{reader}({quote(field)})"
 
     # --- solving ---
 
@@ -97,6 +239,8 @@ class _Importer:
         name = solved.parameter
         value = self.scope.code(solved.formula)
         kind = self.signature[name].type if name in self.signature else ""
+        if kind == "int" and self._is_counted(solved.formula):
+            return Line(f"{name} = round({value})")
         if kind == "int":
             return Line(f"{name} = {self.scope.code(_as_int(solved.formula))}")
         if solved.exact or "float" not in kind:
@@ -107,6 +251,11 @@ class _Importer:
         ]
         return call("invert", value, *equations, before=f"{name} = ")
 
+    def _is_counted(self, formula: Expression) -> bool:
+        """Whether a whole number follows from numbers that aren't whole: steps from seconds."""
+        fields = (name.removeprefix(NODE) for name in names(formula) if NODE in name)
+        return any(self.node.fields[field].kind == "parameter" for field in fields)
+
     def _demand(self, demands: tuple[Binding, ...]) -> Iterator[Statement]:
         for demand in demands:
             yield self._demanded(demand)
@@ -115,7 +264,14 @@ class _Importer:
         if _is_zeros(demand.formula):
             return Block(
                 f"if not at.all_zero({quote(demand.field)}):",
-                (call("at.refuse", quote(f"{demand.field} is not zero"), before="raise "),),
+                (
+                    call(
+                        "at.unfit",
+                        quote(f"{demand.field} is not zero"),
+                        quote(demand.field),
+                        before="raise ",
+                    ),
+                ),
             )
         held = self._spelled(demand.field)
         wanted = self.scope.number(demand.formula)
@@ -149,10 +305,12 @@ class _Importer:
         yield Block("else:", (self._no_case(plain),))
 
     def _declarations(self, choice: ChoiceInverse) -> Iterator[Statement]:
-        """Types of variables that are a number in one case and None in another."""
-        given = {name for case in choice.cases for name, v in case.given.items() if v is None}
-        for name in sorted(given):
+        """Types that don't show in what a case assigns: a number or None, one of some words."""
+        given = [pair for case in choice.cases for pair in case.given.items()]
+        for name in sorted({name for name, value in given if value is None}):
             yield Line(f"{name}: float | None")
+        for name in sorted({name for name, value in given if isinstance(value, str)}):
+            yield Line(f"{name}: {self.signature[name].type.replace(chr(39), chr(34))}")
 
     def _noted(self, case: CaseInverse) -> str:
         metadata = ", ".join(f"{k}={constant(v)}" for k, v in case.case.metadata.items())
@@ -208,7 +366,7 @@ class _Importer:
             for case, demand in demands
         )
         what = f"{held}; {self.mapping.layers[0]} has {offers}"
-        return call("at.refuse", f"f{quote(what)}", field=quote(fields[0]), before="raise ")
+        return call("at.unfit", f"f{quote(what)}", quote(fields[0]), before="raise ")
 
     # --- checking ---
 
@@ -221,27 +379,23 @@ class _Importer:
 
     def _domain(self, name: str, domain: Expression, solved: Solved) -> Statement:
         field = solved.equations[0].field
-        what = (
-            f"{field} = {{{self._spelled(field)}:g}} at dt = {{at.dt:g}} gives the layer {name} = "
-            f"{{{name}:g}}, and {self.mapping.layers[0]} needs {show(domain)}"
-        )
-        advice = self._fitting_dt(domain, solved)
-        refuse = call("at.refuse", f"f{quote(what)}", *advice, field=quote(field), before="raise ")
-        return Block(f"if {self.scope.code(Not(domain))}:", (refuse,))
+        held, fitting = self._spelled(field), self._fitting_dt(domain, solved)
+        layer = self.mapping.layers[0]
+        return _outside(layer, name, domain, field, held, fitting, self.scope)
 
-    def _fitting_dt(self, domain: Expression, solved: Solved) -> tuple[str, ...]:
+    def _fitting_dt(self, domain: Expression, solved: Solved) -> str | None:
         """The dt at which the parameter reaches the bound that a large dt breaks."""
         bound = {solved.parameter: Literal(interval(domain).low)}
         binding = solved.equations[0]
         limit = solve(substitute(binding.formula, bound), "dt", Name(NODE + binding.field))
-        if limit is None:
-            return ()
-        comparison = "at most" if _includes_low(domain) else "below"
-        return (f'f"choose dt {comparison} {{{self.scope.code(fold(limit))}:g}}"',)
+        return None if limit is None else self.scope.code(fold(limit))
 
     def _starts(self, part: Part) -> Iterator[Statement]:
         for variable, layer in part.start.items():
-            stated = {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
+            if variable in self.backwards.starts:
+                continue
+            stated: dict[str, Expression] = {f: Name(NODE + f) for f in self.node.fields}
+            stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
             node = substitute(self.node.start[variable], stated)
             if node != layer:
                 where = {"layer": self.scope.number(layer), "node": self.scope.number(node)}
@@ -252,8 +406,14 @@ class _Importer:
     def _layer(self) -> Iterator[Statement]:
         make = f"{self.mapping.layers[0]}"
         arguments = dict(self._arguments())
-        if not self._has_tensors():
+        learned = self._learned()
+        if not self._has_tensors() and not learned:
             yield call(make, before="return ", **arguments)
+            return
+        if learned:
+            yield call(make, before="module = ", **arguments)
+            yield call("at.load", "module", **learned)
+            yield Line("return module")
             return
         yield Block(
             "with at.without_initialization():", (call(make, before="module = ", **arguments),)
@@ -263,6 +423,7 @@ class _Importer:
 
     def _arguments(self) -> Iterator[tuple[str, str]]:
         found = {solved.parameter for solved in self.backwards.shared.solved}
+        found |= set(self.backwards.starts.values())
         for choice in self.backwards.choices:
             for case in choice.cases:
                 found |= {*case.given, *(s.parameter for s in case.inversion.solved)}
@@ -276,12 +437,17 @@ class _Importer:
             elif name in self.mapping.fix and self.mapping.fix[name].value != parameter.default:
                 yield name, constant(self.mapping.fix[name].value)
 
+    def _learned(self) -> dict[str, str]:
+        """Tensors of the live layer in which it holds a parameter of the constructor."""
+        return learned_tensors(self.mapping, self.scope)
+
     def _derived(self, formula: Expression) -> str:
         """Over the node's fields; a field that is a parameter already is not read again."""
         known = {s.formula: Name(s.parameter) for s in self.backwards.shared.solved if s.exact}
-        fields = {field: Name(NODE + field) for field in names(formula)}
+        fields = {name: Name(NODE + name) for name in names(formula) if name in self.node.fields}
         spelled = {field: known.get(name, name) for field, name in fields.items()}
-        return self.scope.code(substitute(formula, spelled))
+        surroundings = {name: f"at.{name}" for name in IMPORT_SURROUNDINGS}
+        return self.scope.with_names(surroundings).code(substitute(formula, spelled))
 
     def _has_tensors(self) -> bool:
         return any(part.tensors for part in self._parts())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nirgen.emit import exporters, importers
-from nirgen.emit.code import Line, Statement, layout
+from nirgen.emit.code import WIDTH, Line, Statement, call, layout, quote, signature
 from nirgen.mapping import inverse
-from nirgen.mapping.expressions import Name, calls, names, show, substitute
+from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve, substitute
 from nirgen.mapping.model import (
     NODE,
     Binding,
@@ -18,18 +19,17 @@ from nirgen.mapping.model import (
     LayerMapping,
     Mappings,
     Node,
+    Normalization,
 )
+
+RUNTIME = "nirgen.runtime."
 
 
 @dataclass(frozen=True)
 class FunctionPlan:
     """A generated function: its signature, its docstring's table, its body's lines."""
 
-    name: str
-    argument: str
-    takes: str
-    site: str
-    returns: str
+    head: tuple[str, ...]
     summary: str
     formulas: tuple[str, ...]
     where: str
@@ -43,13 +43,12 @@ class ModulePlan:
     name: str
     file: str
     title: str
+    also: tuple[str, ...]
     equation: tuple[str, ...]
     source: str
     state: tuple[str, ...]
-    modules: tuple[tuple[str, str], ...]
-    functions: tuple[str, ...]
-    numbers: tuple[str, ...]
-    sites: tuple[str, ...]
+    words: bool
+    imports: tuple[tuple[str, str], ...]
     to_nir: FunctionPlan
     from_nir: tuple[FunctionPlan, ...]
 
@@ -62,8 +61,10 @@ class PackagePlan:
     folder: str
     modules: tuple[ModulePlan, ...]
     imports: tuple[tuple[str, str], ...]
+    cell: str | None
+    without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
-    importers: tuple[tuple[str, str], ...]
+    importers: tuple[tuple[str, tuple[str, ...]], ...]
     state: tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -73,22 +74,24 @@ def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
 
 
 def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
-    layers = framework.layers
-    importing = [mapping for mapping in layers if mapping.direction == "both"]
-    used = {layer.rpartition(".")[0] for mapping in layers for layer in mapping.layers}
+    layers = [mapping for mapping in framework.layers if mapping.nodes]
+    used = {layer.rpartition(".")[0] for mapping in framework.layers for layer in mapping.layers}
     return PackagePlan(
         framework=framework.framework,
         folder=f"mappings/{framework.framework.name}",
         modules=tuple(_module(mapping, framework, mappings) for mapping in layers),
-        imports=_imports(framework.framework, used),
+        imports=(
+            *_imports(framework.framework, used),
+            *_runtime_imports(framework),
+            ("torch", "fx"),
+            ("torch", "nn"),
+        ),
+        cell=_named(framework.framework.cell)[1],
+        without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
-            (layer, f"{mapping.stem}.to_nir") for mapping in layers for layer in mapping.layers
+            (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
         ),
-        importers=tuple(
-            (node, f"{mapping.stem}.{_from(node)}")
-            for mapping in importing
-            for node in mapping.nodes
-        ),
+        importers=tuple(_importers(layers)),
         state=tuple(
             (layer, tuple(mapping.state.values()))
             for mapping in layers
@@ -96,6 +99,44 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
             for layer in mapping.layers
         ),
     )
+
+
+def _exporter(mapping: LayerMapping) -> str:
+    return f"{mapping.stem}.to_nir" if mapping.nodes else mapping.stem.upper()
+
+
+def _named(path: str | None) -> tuple[str, str]:
+    """The module and the name of something in the runtime; empty if there is none."""
+    module, _, name = (path or "").rpartition(".")
+    return module, name
+
+
+def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
+    """What the framework's package calls of the runtime."""
+    yield RUNTIME + "exporting", "export_network"
+    yield RUNTIME + "importing", "import_graph"
+    yield RUNTIME + "target", "Target"
+    if framework.framework.fallback is not None:
+        yield RUNTIME + "normalized", "Normalized"
+        yield RUNTIME + "normalized", "to_nir_again"
+    if framework.framework.cell is not None:
+        yield _named(framework.framework.cell)
+    if framework.framework.options:
+        yield RUNTIME + "sites", "on_request"
+    directions = {mapping.direction for mapping in framework.layers}
+    makers = (("refuse", "refused"), ("skip", "skipped"))
+    yield from ((RUNTIME + "sites", maker) for key, maker in makers if key in directions)
+
+
+def _without_node(mapping: LayerMapping) -> tuple[str, ...]:
+    """The definition of an exporter that makes no node, and why."""
+    name = mapping.stem.upper()
+    if mapping.direction == "skip":
+        statement = call("skipped", quote(mapping.because), before=f"{name} = ")
+    else:
+        reasons = quote(mapping.because), quote(mapping.instead)
+        statement = call("refused", *reasons, before=f"{name} = ")
+    return tuple(layout([statement]))
 
 
 def _imports(framework: Framework, aliases: set[str]) -> tuple[tuple[str, str], ...]:
@@ -108,29 +149,46 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
     used = {layer.rpartition(".")[0] for layer in mapping.layers}
     to_nir = _to_nir(mapping, framework, mappings)
     from_nir = tuple(_from_nir(mapping, framework, mappings.nodes[n]) for n in _imported(mapping))
+    if mapping.normalize is not None:
+        node = mappings.nodes[mapping.nodes[0]]
+        from_nir = (*from_nir, _from_any(mapping, mapping.normalize, framework, node))
     text = "\n".join(line for function in (to_nir, *from_nir) for line in function.body)
     return ModulePlan(
         name=mapping.stem,
         file=mapping.file,
-        title=f"{_layers_title(mapping)} {_arrow(mapping)} {', '.join(mapping.nodes)}",
+        title=_title(mapping),
+        also=_wrapped(", ".join(mapping.layers[1:])),
         equation=tuple(mapping.equation.splitlines()),
         source=mapping.source,
         state=tuple(mapping.state.values()),
-        modules=_imports(framework.framework, used),
-        functions=tuple(sorted(_functions(mapping, mappings))),
-        numbers=("invert",) if "invert(" in text else (),
-        sites=("ExportSite", "ImportSite") if from_nir else ("ExportSite",),
+        words="Literal[" in text,
+        imports=(
+            *_imports(framework.framework, used),
+            *((RUNTIME + "functions", name) for name in _functions(mapping, mappings)),
+            *([(RUNTIME + "numbers", "invert")] if "invert(" in text else []),
+            *([(RUNTIME + "normalized", "Normalized")] if mapping.normalize else []),
+            *([_named(framework.framework.preset)] if "preset(" in text else []),
+            (RUNTIME + "sites", "ExportSite"),
+            *([(RUNTIME + "sites", "ImportSite")] if from_nir else []),
+        ),
         to_nir=to_nir,
         from_nir=from_nir,
     )
 
 
-def _layers_title(mapping: LayerMapping) -> str:
-    return ", ".join(mapping.layers)
+def _title(mapping: LayerMapping) -> str:
+    """`neuron.LIFNode <-> LIF`; a chain is `layer.MaxPool2d -> SumPool2d -> Threshold`."""
+    arrow = "<->" if mapping.direction == "both" else "->"
+    return f"{mapping.layers[0]} {arrow} {_chain(mapping)}"
 
 
-def _arrow(mapping: LayerMapping) -> str:
-    return "<->" if mapping.direction == "both" else "->"
+def _chain(mapping: LayerMapping) -> str:
+    return " -> ".join([", ".join(mapping.nodes), *(link.node for link in mapping.then)])
+
+
+def _wrapped(text: str) -> tuple[str, ...]:
+    """A text as lines of a docstring."""
+    return tuple(textwrap.wrap(text, WIDTH - 8))
 
 
 def _imported(mapping: LayerMapping) -> tuple[str, ...]:
@@ -145,6 +203,7 @@ def _functions(mapping: LayerMapping, mappings: Mappings) -> set[str]:
     """The runtime's functions that the module's code calls."""
     formulas = [*mapping.formulas(), *mapping.read.values()]
     if mapping.direction == "both":
+        formulas += _read_backwards(mapping)
         formulas += mapping.derive.values()
         for node in mapping.nodes:
             backwards = inverse.invert(mapping, mappings.nodes[node])
@@ -155,6 +214,12 @@ def _functions(mapping: LayerMapping, mappings: Mappings) -> set[str]:
     return {name for formula in formulas for name in calls(formula)}
 
 
+def _read_backwards(mapping: LayerMapping) -> Iterator[Expression]:
+    for parameter, formula in mapping.read.items():
+        solutions = (solve(formula, name, Name(parameter)) for name in names(formula))
+        yield from (solution for solution in solutions if solution is not None)
+
+
 # --- functions ------------------------------------------------------------------------------
 
 
@@ -162,12 +227,12 @@ def _to_nir(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings
 ) -> FunctionPlan:
     return FunctionPlan(
-        name="to_nir",
-        argument="module",
-        takes=" | ".join(mapping.layers),
-        site="ExportSite",
-        returns=" | ".join(f"nir.{node}" for node in mapping.nodes),
-        summary=f"The node that computes what the layer does: {', '.join(mapping.nodes)}.",
+        head=signature(
+            "to_nir",
+            (("module", " | ".join(mapping.layers)), ("at", "ExportSite")),
+            _nodes(mapping),
+        ),
+        summary=f"The node that computes what the layer does: {_chain(mapping)}.",
         formulas=tuple(_aligned(_forward_table(mapping))),
         where=_place(mapping),
         body=_body(exporters.body(mapping, framework, mappings)),
@@ -176,16 +241,52 @@ def _to_nir(
 
 def _from_nir(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> FunctionPlan:
     return FunctionPlan(
-        name=_from(node.name),
-        argument="node",
-        takes=f"nir.{node.name}",
-        site="ImportSite",
-        returns=mapping.layers[0],
+        head=signature(
+            _from(node.name),
+            (("node", f"nir.{node.name}"), ("at", "ImportSite")),
+            mapping.layers[0],
+        ),
         summary=f"The layer that computes what the node does: {mapping.layers[0]}.",
         formulas=tuple(_aligned(_backward_table(mapping, node))),
         where=_place(mapping),
         body=_body(importers.body(mapping, framework, node)),
     )
+
+
+def _from_any(
+    mapping: LayerMapping, form: Normalization, framework: FrameworkMappings, node: Node
+) -> FunctionPlan:
+    parameters = (("node", f"nir.{node.name}"), ("at", "ImportSite"))
+    rows = [("gain", show(form.gain), ""), ("shift", show(form.shift), "")]
+    rows += [(name, show(formula), "") for name, formula in form.layer.items()]
+    rows += [(f"{name} at first", show(formula), "") for name, formula in form.start.items()]
+    return FunctionPlan(
+        head=signature(_from_any_name(node.name), parameters, "Normalized"),
+        summary=f"{mapping.layers[0]} for any {node.name} with {show(form.when)}.",
+        formulas=tuple(_aligned(iter(rows))),
+        where=f"{form.at.file}:{form.at.line}",
+        body=_body(importers.normalized_body(mapping, framework, node)),
+    )
+
+
+def _from_any_name(node: str) -> str:
+    return f"from_any_{node.lower()}"
+
+
+def _importers(mappings: list[LayerMapping]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every node's importers, in the order in which they are tried: those on request first."""
+    found: dict[str, list[str]] = {}
+    for mapping in sorted(mappings, key=lambda mapping: mapping.on_request is None):
+        for node in _imported(mapping):
+            functions = [f"{mapping.stem}.{_from(node)}"]
+            if mapping.normalize is not None:
+                functions.append(f"{mapping.stem}.{_from_any_name(node)}")
+            if mapping.on_request is not None:
+                option = quote(mapping.on_request)
+                functions = [f"on_request({option}, {function})" for function in functions]
+            found.setdefault(node, []).extend(functions)
+    for node in sorted(found):
+        yield node, tuple(found[node])
 
 
 def _place(mapping: LayerMapping) -> str:
@@ -200,6 +301,14 @@ def _body(statements: tuple[Statement, ...]) -> tuple[str, ...]:
     return tuple(layout(begun, 1))
 
 
+def _nodes(mapping: LayerMapping) -> str:
+    """The type that `to_nir` returns."""
+    if mapping.then:
+        chain = [*mapping.nodes, *(link.node for link in mapping.then)]
+        return f"tuple[{', '.join(f'nir.{node}' for node in chain)}]"
+    return " | ".join(f"nir.{node}" for node in mapping.nodes)
+
+
 Row = tuple[str, str, str]
 
 
@@ -211,6 +320,9 @@ def _forward_table(mapping: LayerMapping) -> Iterator[Row]:
         yield _row(binding, "")
     for choice in mapping.choices:
         yield from _choice_rows(choice)
+    for link in mapping.then:
+        for binding in link.bind:
+            yield f"{link.node}.{binding.field}", show(binding.formula), ""
 
 
 def _choice_rows(choice: Choice) -> Iterator[Row]:
@@ -237,8 +349,10 @@ def _backward_table(mapping: LayerMapping, node: Node) -> Iterator[Row]:
                 yield name, repr(value), where
             for solved in case.inversion.solved:
                 yield solved.parameter, show(solved.formula), where
+    for variable, parameter in backwards.starts.items():
+        yield parameter, f"node.metadata['{variable}_initial'] or None", ""
     for name, formula in mapping.derive.items():
-        fields = {field: Name(NODE + field) for field in names(formula)}
+        fields = {field: Name(NODE + field) for field in names(formula) if field in node.fields}
         yield name, show(substitute(formula, fields)), ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 import jinja2
@@ -32,10 +32,12 @@ def render(packages: tuple[PackagePlan, ...]) -> Mapping[str, str]:
     for package in packages:
         name = package.framework.name
         for module in package.modules:
-            text = environment.get_template("module.py.j2").render(module=module)
+            text = environment.get_template("module.py.j2").render(
+                module=module, imports=_groups(module.imports)
+            )
             texts[f"{name}/{module.name}.py"] = text
         texts[f"{name}/__init__.py"] = environment.get_template("package.py.j2").render(
-            package=package, imports=_imports(package)
+            package=package, imports=_groups(package.imports)
         )
     for path, text in texts.items():
         ast.parse(text, path)
@@ -43,7 +45,23 @@ def render(packages: tuple[PackagePlan, ...]) -> Mapping[str, str]:
     return texts
 
 
-def _imports(package: PackagePlan) -> list[tuple[str, list[str]]]:
-    """What the package's own module imports: the layers' modules, and torch's."""
-    wanted = sorted({*package.imports, ("torch", "fx"), ("torch", "nn")})
-    return [(path, [name for _, name in group]) for path, group in groupby(wanted, lambda i: i[0])]
+Imports = list[tuple[str, list[str]]]
+
+
+def _groups(wanted: Iterable[tuple[str, str]]) -> tuple[Imports, Imports]:
+    """Imports of others, and of the project's own modules: names by module, in order."""
+    others = sorted(item for item in set(wanted) if item[0].partition(".")[0] != "nirgen")
+    own = sorted(item for item in set(wanted) if item[0].partition(".")[0] == "nirgen")
+    return _by_module(others), _by_module(own)
+
+
+def _by_module(wanted: list[tuple[str, str]]) -> Imports:
+    return [
+        (module, sorted((name for _, name in group), key=_name_order))
+        for module, group in groupby(wanted, lambda item: item[0])
+    ]
+
+
+def _name_order(name: str) -> tuple[bool, str]:
+    """Classes before functions and modules, as import sorters have it."""
+    return name[0].islower(), name

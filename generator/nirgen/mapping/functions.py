@@ -69,6 +69,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("logit", 1, _logit, "sigmoid", "log(p / (1 - p))"),
         Function("exp", 1, math.exp, "log", "e to the power x"),
         Function("log", 1, math.log, "exp", "the natural logarithm"),
+        Function("sqrt", 1, math.sqrt, None, "the square root"),
         Function("pair", 1, _pair, "pair", "(height, width) of one number or two"),
         Function("single", 1, _single, "single", "the one size of a number or a sequence of one"),
         Function("pair_or_word", 1, _pair_or_word, "pair_or_word", "`pair`, or a word as it is"),
@@ -81,6 +82,13 @@ FUNCTIONS: dict[str, Function] = {
         Function("size", 2, None, None, "the size of an array along an axis"),
         Function("sizes_from", 2, None, None, "the sizes of an array from an axis on"),
         Function("zeros", 1, None, None, "an array of that many zeros"),
+        Function("features", 1, None, None, "the shape that a node's input type holds"),
+        Function("diagonal", 1, None, None, "the square array with a vector on its diagonal"),
+        Function("depthwise", 2, None, None, "a kernel of size one for each channel, over axes"),
+        Function("mean_kernel", 2, None, None, "a kernel for each channel that means a window"),
+        Function("mean_of_groups", 2, None, None, "the matrix that means consecutive elements"),
+        Function("divides", 2, None, None, "whether an output size divides the spatial shape"),
+        Function("window", 2, None, None, "the window that gives an output size"),
         Function("spiking", 1, None, None, "whether a surrogate function passes spikes on"),
     )
 }

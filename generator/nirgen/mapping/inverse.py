@@ -65,11 +65,16 @@ class ChoiceInverse:
 
 @dataclass(frozen=True)
 class MappingInverse:
-    """A layer's mapping from one NIR node."""
+    """A layer's mapping from one NIR node.
+
+    `starts` are the layers' parameters that say where a state variable starts, by the variable:
+    what the node's metadata says of it, or None.
+    """
 
     node: str
     shared: Inversion
     choices: tuple[ChoiceInverse, ...]
+    starts: Mapping[str, str]
 
     def unsolved(self) -> Iterable[Binding]:
         yield from self.shared.unsolved
@@ -84,7 +89,12 @@ def invert(mapping: LayerMapping, node: Node) -> MappingInverse:
     shared = _invert(_solvable(mapping.part.bind, node), parameters, ())
     known = frozenset(solved.parameter for solved in shared.solved)
     choices = (_invert_choice(c, node, parameters, known) for c in mapping.choices)
-    return MappingInverse(node.name, shared, tuple(choices))
+    starts = {
+        variable: start.name
+        for variable, start in mapping.part.start.items()
+        if isinstance(start, Name) and start.name in parameters - known
+    }
+    return MappingInverse(node.name, shared, tuple(choices), starts)
 
 
 def _invert_choice(
@@ -113,6 +123,8 @@ def given_by(guard: Expression) -> Mapping[str, Constant]:
             return {name: False}
         case Binary("is", Name(name), Literal(None)):
             return {name: None}
+        case Binary("==", Name(name), Literal(str() as word)):
+            return {name: word}
     return {}
 
 

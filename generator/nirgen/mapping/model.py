@@ -17,12 +17,22 @@ SURROUNDINGS: Mapping[str, str] = {
     "dt": "the time step, in seconds",
     "shape": "the shape of the features that reach the layer",
     "rank": "the number of feature axes",
+    "channels": "the size of the first feature axis",
     "length": "the size of the last feature axis",
     "spatial_shape": "the feature axes behind the channels",
     "batch_axes": "how many axes the layer sees before the features",
     "input_type": "the shape of the features, as a node's `input_type` holds it",
+    "binary": "whether only 0 and 1 reach the layer",
+    "training": "whether the layer is in training mode",
 }
 """What a formula may name besides the layer's parameters."""
+
+IMPORT_SURROUNDINGS: Mapping[str, str] = {
+    "dt": "the time step, in seconds",
+    "dtype": "the precision of the layer's tensors",
+    "device": "where the layer's tensors will be",
+}
+"""What a derived parameter may follow from besides the node's fields."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A constructor parameter, as the framework's signature has it."""
+    """A constructor parameter, as the framework's signature has it.
+
+    Of its `type`, the generator knows `float`, `int`, `bool`, and `Tensor` (a number for each
+    neuron, or for all), each also as `Optional[...]`; any other is passed on as it is.
+    """
 
     name: str
     type: str
@@ -74,8 +88,29 @@ class Mode:
 
 
 @dataclass(frozen=True)
+class Option:
+    """A switch of the import, off unless the caller sets it."""
+
+    name: str
+    says: str
+    at: Location
+
+
+@dataclass(frozen=True)
 class Framework:
-    """A framework: its name, its packages, and the modules that layer names start with."""
+    """A framework: its name, its packages, and the modules that layer names start with.
+
+    Attributes:
+        packages: what is defined in them, and not mapped, is an unmapped layer.
+        modules: what the names of layers start with: the module to import.
+        options: switches of the import.
+        containers: classes whose forward runs other layers in a way of its own, and the runtime's
+            name of that way.
+        fallback: the framework whose layers take the nodes that none of this one's computes.
+        cell: `package.module.Class` that gives a discrete system a memory in the framework's own
+            idiom; None where cycles and missing primitives can't be imported.
+        preset: the function that lets a layer's state start elsewhere; None where it can't.
+    """
 
     name: str
     title: str
@@ -83,6 +118,11 @@ class Framework:
     packages: tuple[str, ...]
     modules: Mapping[str, str]
     mode: Mode | None
+    options: Mapping[str, Option]
+    containers: Mapping[str, str]
+    cell: str | None
+    preset: str | None
+    fallback: str | None
     at: Location
 
 
@@ -156,6 +196,32 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Link:
+    """One more node behind the first: a layer that NIR says in several."""
+
+    node: str
+    bind: tuple[Binding, ...]
+    at: Location
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The same layer for any other node of the kind, behind an affine map of its input.
+
+    `gain` and `shift` are formulas over the node's fields, elementwise; `layer` gives the layer's
+    parameters in the units in which the threshold is 1 and the reset 0; `start` is where the state
+    is before the first step, in those units. All holds where `when` does, for every neuron.
+    """
+
+    when: Expression
+    gain: Expression
+    shift: Expression
+    layer: Mapping[str, Expression]
+    start: Mapping[str, Expression]
+    at: Location
+
+
+@dataclass(frozen=True)
 class Example:
     """Numbers for the reviewer: a layer's parameters, and the node's fields they give."""
 
@@ -184,12 +250,21 @@ class Variant:
 class LayerMapping:
     """How one layer (or several that compute the same) corresponds to a NIR node.
 
+    A layer may also have no node: it is skipped, where it does nothing that NIR would say, or
+    refused, where NIR can't say what it does.
+
     Attributes:
         file: its path below the mappings' folder, and `stem`, the file's name without ending.
         layers: the classes, `neuron.LIFNode`; an import makes the first.
         node: the NIR node; None where the cases of one choice name it.
         equation: what the layer computes, and `source`, where that was read.
-        direction: `both`, or `export` where no import makes this layer, and why.
+        on_request: the option with which an import makes this layer before any other.
+        direction: `both`; `export` where no import makes this layer; `skip` where no node is
+            needed, `refuse` where none exists; and why (`because`, `instead`).
+        attributes: arrays of a live layer that formulas may name, and the attributes they are in.
+        then: the nodes behind the first, if the layer becomes a chain of them.
+        fold: whether the node is merged into the layer before, where that is linear.
+        normalize: how an import uses the layer for nodes that it doesn't compute as it is.
         read: constructor parameters that a live layer holds under another form.
         state: the node's state variables, and the attributes that hold them.
         part: what holds in every case.
@@ -205,9 +280,15 @@ class LayerMapping:
     source: str
     direction: str
     because: str
+    instead: str
+    on_request: str | None
     read: Mapping[str, Expression]
+    attributes: Mapping[str, str]
     state: Mapping[str, str]
     part: Part
+    then: tuple[Link, ...]
+    fold: bool
+    normalize: Normalization | None
     choices: tuple[Choice, ...]
     derive: Mapping[str, Expression]
     fix: Mapping[str, Fixed]
@@ -247,6 +328,7 @@ class LayerMapping:
         parts = (self.part, *(case.part for choice in self.choices for case in choice.cases))
         return (
             *(binding.formula for part in parts for binding in part.bind),
+            *(binding.formula for link in self.then for binding in link.bind),
             *(start for part in parts for start in part.start.values()),
             *(case.when for choice in self.choices for case in choice.cases),
             *(rejection.when for rejection in self.reject),
@@ -255,7 +337,8 @@ class LayerMapping:
     def parameters_read(self) -> frozenset[str]:
         """The parameters that an export reads off a live layer."""
         mentioned = frozenset(name for formula in self.formulas() for name in names(formula))
-        return (mentioned | frozenset(self.fix)) - frozenset(SURROUNDINGS)
+        known = frozenset(SURROUNDINGS) | frozenset(self.attributes)
+        return (mentioned | frozenset(self.fix)) - known
 
 
 @dataclass(frozen=True)

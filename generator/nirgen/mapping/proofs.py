@@ -45,6 +45,8 @@ def check(mappings: Mappings, problems: Problems) -> None:
 def _check_mapping(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
+    if not mapping.nodes:
+        return
     signature = framework.signature(mapping)
     if not _domains_are_intervals(mapping, problems):
         return
@@ -141,7 +143,7 @@ def _inverses_hold(
     problems: Problems,
 ) -> None:
     """A node read backwards gives the layer it came from, and only that."""
-    if mapping.direction == "export":
+    if mapping.direction != "both":
         return
     backwards = {name: inverse.invert(mapping, mappings.nodes[name]) for name in mapping.nodes}
     for values in drawn:

@@ -18,9 +18,12 @@ from nirgen.mapping.model import (
     Framework,
     FrameworkMappings,
     LayerMapping,
+    Link,
     Mappings,
     Mode,
     Node,
+    Normalization,
+    Option,
     Parameter,
     Part,
     Rejection,
@@ -224,8 +227,17 @@ def _framework(entries: _Entries) -> Framework:
         packages=entries.words("packages"),
         modules=entries.texts("modules"),
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
+        options=entries.entries("options").each(_option),
+        containers=entries.texts("containers"),
+        cell=entries.text("cell") or None,
+        preset=entries.text("preset") or None,
+        fallback=entries.text("fallback") or None,
         at=entries.at,
     )
+
+
+def _option(name: str, tree: Tree, at: Location) -> Option:
+    return Option(name, tree.text if isinstance(tree, Scalar) else "", at)
 
 
 def _mode(entries: _Entries) -> Mode:
@@ -267,7 +279,7 @@ def _parameter(name: str, tree: Tree, at: Location, problems: Problems) -> Param
 def _layer_mapping(entries: _Entries) -> LayerMapping:
     file = Path(entries.at.file)
     places = dict(entries.keys)
-    direction = entries.take("export_only")
+    direction, because = _direction(entries)
     return LayerMapping(
         file=entries.at.file,
         stem=file.stem,
@@ -275,11 +287,17 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         node=entries.text("node") or None,
         equation=entries.text("equation"),
         source=entries.text("source"),
-        direction="both" if direction is None else "export",
-        because=direction.text if isinstance(direction, Scalar) else "",
+        direction=direction,
+        because=because,
+        instead=entries.text("instead", required=direction == "refuse"),
+        on_request=entries.text("on_request") or None,
         read=entries.formulas("read"),
+        attributes=entries.texts("attributes"),
         state=entries.texts("state"),
         part=_part(entries),
+        then=tuple(_link(tree, entries.problems) for tree in entries.items("then")),
+        fold=entries.constant("fold") is True,
+        normalize=_normalization(entries),
         choices=_choices(entries.entries("cases")),
         derive=entries.formulas("derive"),
         fix=_fix(entries.entries("fix")),
@@ -291,6 +309,39 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         places=places,
         at=entries.at,
     )
+
+
+def _direction(entries: _Entries) -> tuple[str, str]:
+    """`both`, unless a key gives the reason for something less."""
+    for key, direction in (("export_only", "export"), ("skip", "skip"), ("refuse", "refuse")):
+        if key in entries.left:
+            return direction, entries.text(key)
+        entries.known.append(key)
+    return "both", ""
+
+
+def _normalization(entries: _Entries) -> Normalization | None:
+    if "normalize" not in entries.left:
+        entries.known.append("normalize")
+        return None
+    inner = entries.entries("normalize")
+    result = Normalization(
+        when=inner.formula("when", required=True),
+        gain=inner.formula("gain", required=True),
+        shift=inner.formula("shift", required=True),
+        layer=inner.formulas("layer"),
+        start=inner.formulas("start"),
+        at=inner.at,
+    )
+    inner.refuse_the_rest()
+    return result
+
+
+def _link(tree: Tree, problems: Problems) -> Link:
+    entries = _Entries.of(tree, "a node of a chain", problems)
+    link = Link(entries.text("node", required=True), _part(entries).bind, entries.at)
+    entries.refuse_the_rest()
+    return link
 
 
 def _layers(entries: _Entries) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import Expression, names
 from nirgen.mapping.model import (
+    IMPORT_SURROUNDINGS,
     SURROUNDINGS,
+    Binding,
     FrameworkMappings,
     LayerMapping,
     Mappings,
@@ -24,7 +26,7 @@ def check(mappings: Mappings, problems: Problems) -> None:
     for framework in mappings.frameworks:
         _layers_are_mapped_once(framework, problems)
         for mapping in framework.layers:
-            for rule in RULES:
+            for rule in RULES if mapping.nodes else RULES_WITHOUT_NODE:
                 rule(mapping, framework, mappings, problems)
 
 
@@ -37,12 +39,13 @@ def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) ->
             if layer in exported:
                 problems.add(mapping.at, f"`{layer}` is mapped already, in {exported[layer]}")
             exported.setdefault(layer, mapping.file)
-        for node in mapping.nodes if mapping.direction == "both" else ():
+        plain = mapping.direction == "both" and mapping.on_request is None
+        for node in mapping.nodes if plain else ():
             if node in imported:
                 problems.add(
                     mapping.at,
                     f"{node} is imported already, as {imported[node]} says",
-                    "say in one of them why it is `export_only`",
+                    "say in one of them why it is `export_only`, or make it `on_request`",
                 )
             imported.setdefault(node, mapping.file)
 
@@ -67,12 +70,17 @@ def nodes_exist(
 ) -> None:
     """The node is a NIR primitive, named at the top or by the cases of one choice."""
     at = mapping.places.get("node", mapping.at)
+    for link in mapping.then:
+        if link.node not in mappings.nodes:
+            problems.add(
+                link.at, f"NIR has no `{link.node}`", did_you_mean(link.node, mappings.nodes)
+            )
+    if mapping.then and mapping.direction != "export":
+        problems.add(mapping.places["then"], "a chain of nodes has no import", "add `export_only`")
     for node in mapping.nodes:
         if node not in mappings.nodes:
             problems.add(at, f"NIR has no `{node}`", did_you_mean(node, mappings.nodes))
     naming = [c for c in mapping.choices if any(case.node for case in c.cases)]
-    if mapping.node is None and not naming:
-        problems.add(mapping.at, "the mapping names no node", "add `node:`")
     for choice in naming:
         if mapping.node is not None or choice is not naming[0]:
             problems.add(choice.at, "the node is named already")
@@ -82,18 +90,27 @@ def nodes_exist(
             problems.add(choice.at, "the choice that names the node must be the last")
 
 
+def node_is_named(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """A mapping without a node says that the layer is skipped or refused."""
+    if mapping.direction not in ("skip", "refuse"):
+        problems.add(mapping.at, "the mapping names no node", "add `node:`")
+
+
 def names_are_declared(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
     """Formulas name the layer's parameters and the surroundings; `derive`, the node's fields."""
     signature = framework.signature(mapping)
     for at, formula in _formulas_with_places(mapping):
-        for name in sorted(names(formula) - set(signature) - set(SURROUNDINGS)):
-            mend = did_you_mean(name, [*signature, *SURROUNDINGS])
+        known = {*signature, *SURROUNDINGS, *mapping.attributes}
+        for name in sorted(names(formula) - known):
+            mend = did_you_mean(name, known)
             problems.add(at, f"`{name}` is no parameter of the layer", mend)
     fields = {field for node in _nodes(mapping, mappings) for field in node.fields}
     for name, formula in mapping.derive.items():
-        for unknown in sorted(names(formula) - fields):
+        for unknown in sorted(names(formula) - fields - set(IMPORT_SURROUNDINGS)):
             at = mapping.places["derive"]
             problems.add(
                 at, f"`{name}`: the node has no `{unknown}`", did_you_mean(unknown, fields)
@@ -106,6 +123,7 @@ def _formulas_with_places(mapping: LayerMapping) -> Iterable[tuple[Location, Exp
     for at, part in parts:
         yield from ((binding.at, binding.formula) for binding in part.bind)
         yield from ((at, start) for start in part.start.values())
+    yield from ((b.at, b.formula) for link in mapping.then for b in link.bind)
     yield from ((case.at, case.when) for choice in mapping.choices for case in choice.cases)
     yield from ((rejection.at, rejection.when) for rejection in mapping.reject)
     yield from ((mapping.places["domain"], domain) for domain in mapping.domain.values())
@@ -150,35 +168,45 @@ def bound_parameters(mapping: LayerMapping) -> frozenset[str]:
     cases = [case for choice in mapping.choices for case in choice.cases]
     parts = [mapping.part, *(case.part for case in cases)]
     formulas = [binding.formula for part in parts for binding in part.bind]
+    formulas += [binding.formula for link in mapping.then for binding in link.bind]
+    formulas += [start for part in parts for start in part.start.values()]
     formulas += [case.when for case in cases]
     spoken_of = frozenset(name for formula in formulas for name in names(formula))
-    elsewhere = {*mapping.derive, *mapping.fix, *mapping.ignore, *mapping.options, *SURROUNDINGS}
-    return spoken_of - elsewhere
+    accounted = {*mapping.derive, *mapping.fix, *mapping.ignore, *mapping.options}
+    return spoken_of - accounted - set(SURROUNDINGS) - set(mapping.attributes)
 
 
 def fields_are_accounted_for(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
     """Every field of the node is stated exactly once, whichever cases apply."""
-    found: set[tuple[Location, str, str]] = set()
-    for variant in mapping.variants():
-        node = mappings.nodes.get(variant.node)
-        if node is None:
-            continue
-        stated = Counter([*(b.field for b in variant.bind), *variant.tensors])
-        for field in node.fields:
-            if not stated[field]:
-                found.add((mapping.at, f"{node.name}'s `{field}` is not accounted for", "bind it"))
-        for field, times in stated.items():
-            if field not in node.fields:
-                at = next((b.at for b in variant.bind if b.field == field), mapping.at)
-                mend = did_you_mean(field, node.fields)
-                found.add((at, f"{node.name} has no `{field}`", mend))
-            elif times > 1:
-                at = next((b.at for b in variant.bind if b.field == field), mapping.at)
-                found.add((at, f"{node.name}'s `{field}` is stated {times} times", ""))
+    stated = [(mapping.at, v.node, v.bind, tuple(v.tensors)) for v in mapping.variants()]
+    stated += [(link.at, link.node, link.bind, ()) for link in mapping.then]
+    found = {
+        problem
+        for at, name, bindings, tensors in stated
+        if name in mappings.nodes
+        for problem in _unaccounted(at, mappings.nodes[name], bindings, tensors)
+    }
     for at, what, mend in sorted(found):
         problems.add(at, what, mend)
+
+
+def _unaccounted(
+    at: Location, node: Node, bindings: tuple[Binding, ...], tensors: tuple[str, ...]
+) -> Iterable[tuple[Location, str, str]]:
+    """The fields of one node that are stated never, more than once, or not there at all."""
+    times = Counter([*(binding.field for binding in bindings), *tensors])
+    places = {binding.field: binding.at for binding in reversed(bindings)}
+    for field in node.fields:
+        if not times[field]:
+            yield at, f"{node.name}'s `{field}` is not accounted for", "bind it"
+    for field, count in times.items():
+        place = places.get(field, at)
+        if field not in node.fields:
+            yield place, f"{node.name} has no `{field}`", did_you_mean(field, node.fields)
+        elif count > 1:
+            yield place, f"{node.name}'s `{field}` is stated {count} times", ""
 
 
 def state_is_accounted_for(
@@ -201,21 +229,51 @@ def state_is_accounted_for(
         problems.add(at, what, mend)
 
 
+def normalization_is_complete(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """A normalization speaks of the node's fields, and gives every parameter that is bound."""
+    form = mapping.normalize
+    if form is None:
+        return
+    fields = {field for node in _nodes(mapping, mappings) for field in node.fields}
+    formulas = [form.when, form.gain, form.shift, *form.layer.values(), *form.start.values()]
+    for unknown in sorted({name for f in formulas for name in names(f)} - fields - {"dt"}):
+        problems.add(form.at, f"the node has no `{unknown}`", did_you_mean(unknown, fields))
+    bound = bound_parameters(mapping) & set(framework.signature(mapping))
+    for name in sorted(set(form.layer) ^ bound):
+        what = "is not given" if name in bound else "is no bound parameter of the layer"
+        problems.add(form.at, f"`{name}` {what} in `normalize`", did_you_mean(name, bound))
+    if set(form.start) != set(mapping.state):
+        problems.add(form.at, f"`start` must give {', '.join(mapping.state)}")
+
+
 def reasons_are_given(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
-    """One direction only, and no equation, need a reason."""
-    if mapping.direction == "export" and not mapping.because:
-        problems.add(mapping.places["export_only"], "`export_only` needs the reason as its text")
+    """One direction only, or none, need a reason; every layer needs its equation."""
+    if mapping.direction != "both" and not mapping.because:
+        key = {"export": "export_only"}.get(mapping.direction, mapping.direction)
+        problems.add(mapping.places[key], f"`{key}` needs the reason as its text")
     if not mapping.equation:
         problems.add(mapping.at, "the mapping needs the layer's `equation`")
+
+
+def options_are_declared(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """An import on request names an option of the framework."""
+    option, known = mapping.on_request, framework.framework.options
+    if option is not None and option not in known:
+        mend = did_you_mean(option, known)
+        problems.add(mapping.places["on_request"], f"framework.yaml has no option `{option}`", mend)
 
 
 def imports_are_determined(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
     """Backwards, every formula can be solved, and every required parameter is found."""
-    if mapping.direction == "export":
+    if mapping.direction != "both":
         return
     for node in _nodes(mapping, mappings):
         backwards = inverse.invert(mapping, node)
@@ -245,6 +303,11 @@ RULES: tuple[Rule, ...] = (
     parameters_are_accounted_for,
     fields_are_accounted_for,
     state_is_accounted_for,
+    normalization_is_complete,
     reasons_are_given,
+    options_are_declared,
     imports_are_determined,
 )
+
+RULES_WITHOUT_NODE: tuple[Rule, ...] = (layers_have_signatures, node_is_named, reasons_are_given)
+"""For layers that are skipped or refused: nothing of them is converted."""

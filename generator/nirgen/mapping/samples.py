@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,14 +106,18 @@ def _surroundings(source: random.Random) -> dict[str, Any]:
         "shape": shape,
         "input_type": {"input": shape},
         "rank": len(shape),
+        "channels": shape[0],
         "length": shape[-1],
         "spatial_shape": shape[1:],
         "batch_axes": source.choice((1, 2)),
+        "binary": source.random() < 0.5,
+        "training": source.random() < 0.5,
     }
 
 
 def _can_be_drawn(parameter: Parameter) -> bool:
-    return any(word in parameter.type for word in ("float", "bool", "int", "str"))
+    known = ("Literal", "float", "Tensor", "bool", "int", "str")
+    return any(word in parameter.type for word in known)
 
 
 def _draw(parameter: Parameter, domain: Expression | None, source: random.Random) -> Any:
@@ -120,7 +125,10 @@ def _draw(parameter: Parameter, domain: Expression | None, source: random.Random
     optional = ("None" in kinds or "Optional" in kinds) and domain is None
     if optional and source.random() < 0.3:
         return None
-    if "float" in kinds:
+    words = re.findall(r"'(\w+)'", kinds)
+    if words:
+        return source.choice(words)
+    if "float" in kinds or "Tensor" in kinds:
         return interval(domain).draw(source) if domain is not None else Interval().draw(source)
     if kinds == "bool":
         return source.random() < 0.5

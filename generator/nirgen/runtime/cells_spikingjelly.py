@@ -35,3 +35,9 @@ class Cell(base.MemoryModule):
         output, *state = result
         self._memories.update(zip(self.dynamics.memory, state, strict=True))
         return output
+
+
+def preset(layer: base.MemoryModule, memory: str, value: float) -> None:
+    """Let a layer's memory start at `value`, now and after every reset."""
+    layer.set_reset_value(memory, value)
+    setattr(layer, memory, value)

@@ -22,13 +22,14 @@ Inputs have any axes before the features: [..., *features].
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 Tensor = torch.Tensor
+Reset = Literal["set", "subtract"]
 
 
 class Dynamics(nn.Module):
@@ -67,9 +68,14 @@ class _Neuron(Dynamics):
     Attributes:
         dt: the time step, in seconds.
         v_initial: v before the first step; None for where the contract has it.
+        reset_by: what a spike does to v: "set" it to v_reset, as NIR has it, or "subtract" the
+            threshold, for which NIR has no field.
     """
 
     v_initial: Tensor | None
+    v_threshold: Tensor
+    v_reset: Tensor
+    reset_by: Reset = "set"
 
     def __init__(
         self,
@@ -92,8 +98,13 @@ class _Neuron(Dynamics):
             return v
         return rest if self.v_initial is None else self.v_initial
 
+    def left(self, v: Tensor) -> Tensor:
+        """What a spike leaves of a charged membrane: v_reset, or v less the threshold."""
+        return v - self.v_threshold if self.reset_by == "subtract" else self.v_reset
+
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, dt={self.dt:g}"
+        soft = ", reset_by='subtract'" if self.reset_by == "subtract" else ""
+        return f"{super().extra_repr()}, dt={self.dt:g}{soft}"
 
 
 class I(_Neuron):  # noqa: E742
@@ -135,17 +146,19 @@ class IF(_Neuron):
         *,
         dt: float,
         v_initial: Any = None,
+        reset_by: Reset = "set",
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(
             dt, v_initial, dtype, device, r=r, v_threshold=v_threshold, v_reset=v_reset
         )
+        self.reset_by = reset_by
 
     def step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         """`(x, v) -> (z, v)`"""
         charged = self.started(v, self.v_reset) + self.dt * self.r * x
-        return fire(charged, self.v_threshold, self.v_reset)
+        return fire(charged, self.v_threshold, self.left(charged))
 
 
 class LI(_Neuron):
@@ -172,7 +185,7 @@ class LI(_Neuron):
     def step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         """`(x, v) -> (v, v)`"""
         old = self.started(v, self.v_leak)
-        new = old + self.dt / self.tau * ((self.v_leak - old) + self.r * x)
+        new = old + fraction(self.dt, self.tau) * ((self.v_leak - old) + self.r * x)
         return new, new
 
 
@@ -199,6 +212,7 @@ class LIF(_Neuron):
         *,
         dt: float,
         v_initial: Any = None,
+        reset_by: Reset = "set",
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -213,12 +227,13 @@ class LIF(_Neuron):
             v_threshold=v_threshold,
             v_reset=v_reset,
         )
+        self.reset_by = reset_by
 
     def step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         """`(x, v) -> (z, v)`"""
         old = self.started(v, self.v_leak)
-        charged = old + self.dt / self.tau * ((self.v_leak - old) + self.r * x)
-        return fire(charged, self.v_threshold, self.v_reset)
+        charged = old + fraction(self.dt, self.tau) * ((self.v_leak - old) + self.r * x)
+        return fire(charged, self.v_threshold, self.left(charged))
 
 
 class CubaLI(_Neuron):
@@ -267,9 +282,9 @@ class CubaLI(_Neuron):
     def charge(self, x: Tensor, v: Tensor | None, i: Tensor | None) -> tuple[Tensor, Tensor]:
         """The new v and i, before any spike."""
         flowing: Tensor | float = 0.0 if i is None else i
-        current = flowing + self.dt / self.tau_syn * (self.w_in * x - flowing)
+        current = flowing + fraction(self.dt, self.tau_syn) * (self.w_in * x - flowing)
         old = self.started(v, self.v_leak)
-        charged = old + self.dt / self.tau_mem * ((self.v_leak - old) + self.r * current)
+        charged = old + fraction(self.dt, self.tau_mem) * ((self.v_leak - old) + self.r * current)
         return charged, current
 
 
@@ -294,6 +309,7 @@ class CubaLIF(CubaLI):
         *,
         dt: float,
         v_initial: Any = None,
+        reset_by: Reset = "set",
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -310,11 +326,12 @@ class CubaLIF(CubaLI):
         )
         self.register_buffer("v_threshold", as_tensor(v_threshold, dtype, device))
         self.register_buffer("v_reset", as_tensor(v_reset, dtype, device))
+        self.reset_by = reset_by
 
     def step(self, x: Tensor, v: Tensor | None, i: Tensor | None) -> tuple[Tensor, ...]:
         """`(x, v, i) -> (z, v, i)`"""
         charged, current = self.charge(x, v, i)
-        spikes, left = fire(charged, self.v_threshold, self.v_reset)
+        spikes, left = fire(charged, self.v_threshold, self.left(charged))
         return spikes, left, current
 
 
@@ -373,6 +390,11 @@ def fire(v: Tensor, threshold: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
     """The spikes of a charged membrane, and what they leave of it. They are not in its gradient."""
     spikes = spike(v, threshold)
     return spikes, torch.where(spikes > 0, reset, v)
+
+
+def fraction(dt: float, tau: Tensor) -> Tensor:
+    """dt/tau, rounded once; the operator on a number and a tensor rounds the reciprocal first."""
+    return (torch.tensor(dt, dtype=torch.float64) / tau).to(tau.dtype)
 
 
 def as_tensor(

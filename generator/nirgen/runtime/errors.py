@@ -57,6 +57,10 @@ class ImportRefused(NirExchangeError):
     """A graph, or some nodes of it, that the framework can't compute."""
 
 
+class LayerUnfit(ImportRefused):
+    """A node that this layer can't compute; another one, or the reference, may."""
+
+
 class InvalidGraph(NirExchangeError):
     """A graph that means nothing: dangling edges, wrong shapes, parameters that are NaN."""
 

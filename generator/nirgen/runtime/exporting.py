@@ -11,10 +11,9 @@ from pathlib import Path
 
 import nir
 import numpy as np
-import torch
 from torch import nn
 
-from nirgen.runtime import files, shapes
+from nirgen.runtime import files, order, shapes
 from nirgen.runtime.errors import (
     AnnotatedWarning,
     ExportRefused,
@@ -22,30 +21,38 @@ from nirgen.runtime.errors import (
     InvalidGraph,
     Problem,
 )
+from nirgen.runtime.folding import folded
+from nirgen.runtime.layout import Example
 from nirgen.runtime.naming import Names, names
-from nirgen.runtime.sites import Shape
+from nirgen.runtime.nesting import Flat
+from nirgen.runtime.pruning import without_junctions, without_unused
+from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions
 from nirgen.runtime.target import Target
-from nirgen.runtime.tracing import Call, Trace, trace
+from nirgen.runtime.traces import Call, Trace
+from nirgen.runtime.tracing import trace
 
 
 def export_network(
     target: Target,
     net: nn.Module,
-    example_input: torch.Tensor,
+    example_input: Example,
     save_path: str | Path | None,
     dt: float,
     *,
     strict: bool,
+    options: ExportOptions = DEFAULT_OPTIONS,
 ) -> nir.NIRGraph:
     """The NIR graph of a network; see `export_to_nir` of the framework's converter.
 
     Args:
         target: the framework that the network is written in.
         net: the network; left exactly as found.
-        example_input: a tensor of the shape that the network takes, batch (and time) included.
+        example_input: tensors of the shapes that the network takes, batch (and time) included: one,
+            a tuple of them in order, or a dictionary by parameter.
         save_path: where to write the graph; None writes nothing.
         dt: the time step, in seconds.
         strict: refuse every layer that is not exact by its node's fields alone.
+        options: what else the caller chose.
 
     Returns:
         The graph: nodes and edges in the order of execution, shapes without batch and time.
@@ -60,10 +67,11 @@ def export_network(
         UserWarning: modules have forward hooks, which NIR doesn't hold.
     """
     _demand_arguments(net, save_path, dt)
-    traced = _without_unused(trace(target, net, example_input, float(dt)))
+    traced = trace(target, net, example_input, float(dt), options)
+    traced = folded(without_junctions(without_unused(traced)))
     if strict:
         _refuse_annotated(traced.calls)
-    named = names(traced)
+    named = names(traced, net)
     graph = _assembled(traced, named)
     _complete(graph, traced, named)
     if save_path is not None:
@@ -106,49 +114,52 @@ def _wrong_path(save_path: object) -> Iterable[Problem]:
         yield Problem("save_path", f"there is no folder {path.parent}", "make it first")
 
 
-def _without_unused(trace: Trace) -> Trace:
-    """The trace without the calls that the output doesn't depend on.
-
-    nir.read gives every node that nothing reads an output of the graph, which the network lacks.
-    """
-    used = set(trace.output)
-    for k in range(len(trace.calls), 0, -1):
-        if k in used:
-            used.update(trace.calls[k - 1].inputs)
-    kept = [k for k in range(1, len(trace.calls) + 1) if k in used]
-    renumbered = {0: 0, **{old: new for new, old in enumerate(kept, start=1)}}
-    calls = (trace.calls[k - 1] for k in kept)
-    return replace(
-        trace,
-        calls=tuple(
-            replace(call, inputs=tuple(renumbered[k] for k in call.inputs)) for call in calls
-        ),
-        output=tuple(renumbered[k] for k in trace.output),
-    )
-
-
 def _assembled(trace: Trace, names: Names) -> nir.NIRGraph:
     """Nodes and edges in the order of execution."""
-    nodes: dict[str, nir.NIRNode] = {names.input: _input(trace.input_shape)}
+    nodes: dict[str, nir.NIRNode] = {}
     edges: list[tuple[str, str]] = []
-    named = (names.input, *names.calls)
+    for name, port in zip(names.inputs, trace.inputs, strict=True):
+        nodes[name] = nir.Input(input_type={"input": np.array(port.shape)})
     for name, call in zip(names.calls, trace.calls, strict=True):
         nodes[name] = call.node
-        edges += ((named[k], name) for k in call.inputs)
-    nodes[names.output] = nir.Output(output_type={"output": np.array(trace.output_shape)})
-    edges += ((named[k], names.output) for k in trace.output)
+        edges += ((names.numbered[k], name) for k in call.reads)
+    for name, port in zip(names.outputs, trace.outputs, strict=True):
+        nodes[name] = nir.Output(output_type={"output": np.array(port.shape)})
+        edges += ((names.numbered[k], name) for k in port.reads)
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata={}, type_check=False)
 
 
 def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> None:
     """Check the graph and fill in all shapes; what is wrong is said of the network's layers."""
     try:
-        shapes.infer(graph)
+        flat = shapes.infer(graph)
+        _demand_delays(flat, trace, names)
     except InvalidGraph as invalid:
         layers = {
             f"/node/nodes/{n}": _path(c) for n, c in zip(names.calls, trace.calls, strict=True)
         }
         raise ExportRefused(_of_layer(p, layers) for p in invalid.problems) from invalid
+
+
+def _demand_delays(flat: Flat, trace: Trace, names: Names) -> None:
+    """Refuse a graph whose cycles the contract cuts elsewhere than the network does."""
+    wanted = {
+        (names.numbered[k], name)
+        for name, call in zip(names.calls, trace.calls, strict=True)
+        for k in call.previous
+    }
+    cut = order.plan(flat).delayed if wanted else frozenset()
+    problems = [
+        Problem(
+            flat.places[target],
+            f"reads {source!r} {'now' if (source, target) in cut else 'one step later'}, and NIR "
+            "would have it the other way",
+            "put a neuron or a layer.Delay on the way back",
+        )
+        for source, target in sorted(wanted ^ cut)
+    ]
+    if problems:
+        raise InvalidGraph(problems)
 
 
 def _of_layer(problem: Problem, layers: Mapping[str, str]) -> Problem:
@@ -164,10 +175,6 @@ def _of_layer(problem: Problem, layers: Mapping[str, str]) -> Problem:
 def _path(call: Call) -> str:
     """What messages call a layer: its path, or its class if it is the network itself."""
     return call.path or type(call.layer).__name__
-
-
-def _input(shape: Shape) -> nir.Input:
-    return nir.Input(input_type={"input": np.array(shape)})
 
 
 def _annotated(calls: Iterable[Call]) -> list[tuple[str, str]]:

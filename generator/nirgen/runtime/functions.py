@@ -23,6 +23,11 @@ def logit(value: float) -> float:
     return math.log(value / (1.0 - value))
 
 
+def sqrt(value: Any) -> Any:
+    """The square root of a number or of each element of an array."""
+    return np.sqrt(value)
+
+
 def exp(value: float) -> float:
     """e to the power of `value`."""
     return math.exp(value)
@@ -72,6 +77,51 @@ def sizes_from(array: npt.NDArray[Any], axis: int) -> tuple[int, ...]:
 def zeros(count: int) -> npt.NDArray[np.float32]:
     """An array of `count` zeros."""
     return np.zeros(count, dtype=np.float32)
+
+
+def features(input_type: Any) -> tuple[int, ...]:
+    """The shape in a node's `input_type`, {"input": shape}."""
+    return tuple(int(size) for size in input_type["input"])
+
+
+def diagonal(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[n] -> [n, n], zero off the diagonal."""
+    return np.diag(vector)
+
+
+def depthwise(gain: npt.NDArray[Any], axes: int) -> npt.NDArray[Any]:
+    """[channels] -> [channels, 1, 1...]: a kernel of size one over so many axes."""
+    return gain.reshape(-1, 1, *(1,) * axes)
+
+
+def mean_kernel(channels: int, length: Any) -> npt.NDArray[np.float64]:
+    """[channels, 1, length]: the kernel of a mean over a window of each channel."""
+    window = single(length)
+    return np.full((channels, 1, window), 1 / window)
+
+
+def mean_of_groups(count: int, group: int) -> npt.NDArray[np.float64]:
+    """[count / group, count]: the matrix that means each `group` consecutive elements."""
+    return np.kron(np.eye(count // group), np.full((1, group), 1 / group))
+
+
+def divides(output_size: Any, spatial_shape: tuple[int, ...]) -> bool:
+    """Whether windows of one size, side by side, give an adaptive pooling's output."""
+    return all(size % wanted == 0 for size, wanted in _outputs(output_size, spatial_shape))
+
+
+def window(output_size: Any, spatial_shape: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of the windows of an adaptive pooling that `divides`."""
+    high, wide = (size // wanted for size, wanted in _outputs(output_size, spatial_shape))
+    return high, wide
+
+
+def _outputs(output_size: Any, spatial_shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(input, output) for each axis; an output of None is the input's own size."""
+    several = isinstance(output_size, (tuple, list))
+    wanted = output_size if several else (output_size,) * len(spatial_shape)
+    pairs = zip(spatial_shape, wanted, strict=True)
+    return [(size, size if out is None else int(out)) for size, out in pairs]
 
 
 def spiking(surrogate_function: object) -> bool:

@@ -13,9 +13,10 @@ import torch
 from torch import fx, nn
 
 from nirgen.runtime import building, order, shapes
-from nirgen.runtime.errors import ImportRefused, InvalidArgument, Problem
-from nirgen.runtime.nesting import Flat, thin_copy
+from nirgen.runtime.errors import ImportRefused, InvalidArgument, LayerUnfit, Problem
+from nirgen.runtime.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.order import Plan
+from nirgen.runtime.reference import Remembering
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.target import Target
 
@@ -51,7 +52,7 @@ def import_graph(
         ImportRefused: the framework can't compute the graph; `problems` has all reasons.
     """
     where = _checked_arguments(target, graph, dt, device, dtype, options)
-    flat = shapes.infer(thin_copy(_read(graph)))
+    flat = without_ports(shapes.infer(thin_copy(_read(graph))))
     plan = order.plan(flat)
     layers = _Importing(target, flat, float(dt), where, dtype, options, strict).layers(plan)
     module = building.build(target, flat, plan, layers)
@@ -160,12 +161,30 @@ class _Importing:
         )
 
     def _layer(self, node: nir.NIRNode, site: ImportSite) -> nn.Module:
-        importer = self.target.importers.get(type(node))
-        if importer is None:
-            known = ", ".join(sorted(kind.__name__ for kind in self.target.importers))
-            kind = type(node).__name__
-            raise site.refuse(f"{self.target.name} has no layer for {kind}", f"it has for: {known}")
-        layer = importer(node, site)
+        """The first layer of the framework that computes the node, or else the reference's."""
+        unfit: list[Problem] = []
+        for importer in self.target.importers.get(type(node), ()):
+            try:
+                return self._demand_strict(importer(node, site), site)
+            except LayerUnfit as reason:
+                unfit += reason.problems
+                site.annotations.clear()
+        for importer in self.target.fallback.get(type(node), ()):
+            return self._demand_strict(self._hosted(importer(node, site)), site)
+        raise ImportRefused(unfit or [self._unknown(node, site)])
+
+    def _hosted(self, layer: nn.Module) -> nn.Module:
+        """A module of the reference, its memory kept in the framework's own idiom."""
+        if isinstance(layer, Remembering) and self.target.cell is not None:
+            return self.target.cell(layer.alone())
+        return layer
+
+    def _unknown(self, node: nir.NIRNode, site: ImportSite) -> Problem:
+        known = ", ".join(sorted(kind.__name__ for kind in self.target.importers))
+        what = f"{self.target.name} has no layer for {type(node).__name__}"
+        return Problem(site.path, what, f"it has for: {known}")
+
+    def _demand_strict(self, layer: nn.Module, site: ImportSite) -> nn.Module:
         if self.strict and site.annotations:
             raise site.refuse(
                 f"the node's metadata says what its fields don't: {'; '.join(site.annotations)}",

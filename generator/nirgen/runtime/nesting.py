@@ -1,8 +1,8 @@
 """Graphs inside graphs: a thin copy of one, and the flat view that all later steps work on.
 
 An edge of NIR names a node and not a port of it. A nested graph is therefore entered through its
-one Input and left through its one Output; in the flat view both are nodes that pass on what they
-are given.
+one Input and left through its one Output, its ports; in the flat view both are nodes that pass on
+what they are given.
 """
 
 from __future__ import annotations
@@ -106,6 +106,50 @@ def flatten(graph: nir.NIRGraph, place: str = "/node") -> tuple[Flat, list[Probl
         problems += _unfed(level)
     inputs, outputs = levels[""].ports(nir.Input), levels[""].ports(nir.Output)
     return Flat(nodes, places, tuple(edges), inputs, outputs), problems
+
+
+def without_ports(flat: Flat) -> Flat:
+    """The view without the nested graphs' Inputs and Outputs: what they pass on goes straight on.
+
+    A port that sums several values for several nodes stays, and so does one whose removal would
+    make the same edge twice. Nothing else grows with the number of ways through ports.
+    """
+    ends = {*flat.inputs, *flat.outputs}
+    sources, targets = _linked(flat.sources), _linked(flat.targets)
+    for name, node in flat.nodes.items():
+        if type(node) in (nir.Input, nir.Output) and name not in ends:
+            _dissolve(name, sources, targets)
+    return Flat(
+        nodes={name: node for name, node in flat.nodes.items() if name in targets},
+        places={name: place for name, place in flat.places.items() if name in targets},
+        edges=tuple((name, target) for name, found in targets.items() for target in found),
+        inputs=flat.inputs,
+        outputs=flat.outputs,
+    )
+
+
+_Links = dict[str, dict[str, None]]
+"""For each node others, in order, each once."""
+
+
+def _linked(neighbours: dict[str, list[str]]) -> _Links:
+    return {name: dict.fromkeys(others) for name, others in neighbours.items()}
+
+
+def _dissolve(port: str, sources: _Links, targets: _Links) -> None:
+    """Join a port's sources with its targets, where that makes no more edges than it had."""
+    before, behind = sources[port], targets[port]
+    if port in behind or (len(before) > 1 and len(behind) > 1):
+        return
+    if any(target in targets[source] for source in before for target in behind):
+        return
+    for source in before:
+        del targets[source][port]
+        targets[source].update(behind)
+    for target in behind:
+        del sources[target][port]
+        sources[target].update(before)
+    del sources[port], targets[port]
 
 
 def _levels(graph: nir.NIRGraph, place: str, problems: list[Problem]) -> dict[str, _Level]:

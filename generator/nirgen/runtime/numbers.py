@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nirgen.runtime.primitives import distinct
+
 Equation = tuple[Callable[[float], float], float]
 """A function of one unknown, and the value it must have."""
 
@@ -24,6 +26,29 @@ def as_number(value: object) -> float | None:
     if isinstance(value, (torch.Tensor, np.ndarray)) and math.prod(value.shape) == 1:
         return float(value.item())
     return None
+
+
+def as_values(value: object) -> npt.NDArray[np.float64] | None:
+    """Numbers in double precision; None of anything else."""
+    if isinstance(value, torch.Tensor):
+        value = as_array(value)
+    if isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool):
+        return np.asarray(value, dtype=np.float64)
+    return None
+
+
+def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array has one element, or broadcasts to `shape` without enlarging it."""
+    try:
+        return array.size == 1 or np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        return False
+
+
+def compact(values: npt.ArrayLike) -> Any:
+    """One number where all are equal, else the array."""
+    array = np.asarray(values)
+    return array if uniform(array) is None else float(array.flat[0])
 
 
 def describe(value: object) -> str:
@@ -46,7 +71,7 @@ def as_tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Ten
 
 def uniform(array: Any) -> float | None:
     """The one value of an array whose elements are all equal; None if they are not."""
-    values = np.asarray(array)
+    values = distinct(array)
     first = values.flat[0]
     return float(first) if bool(np.all(values == first)) else None
 

@@ -1,91 +1,186 @@
 """What a network's forward may do with a signal, besides passing it to layers.
 
 `OPERATIONS` maps torch's functions to what they mean in a graph; `QUERIES` are the questions that
-a signal answers like any tensor. Whatever is in neither is refused, with the advice from `ADVICE`.
+a signal answers like any tensor. Whatever is in neither is refused, with advice from `refusing`.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import nir
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from nirgen.runtime import reshaping
+from nirgen.runtime.numbers import as_array, as_number, describe
+from nirgen.runtime.refusing import DEFAULT_ADVICE, Unsupported
 from nirgen.runtime.signals import Signal
-from nirgen.runtime.sites import Shape
 
 Operation = Callable[..., Signal]
 """Takes what the torch function takes, by the same names; raises `Unsupported`."""
 
-
-class Unsupported(Exception):
-    """An operation that NIR has nothing for.
-
-    Attributes:
-        what: what is wrong, to follow the operation's name: `adds a constant`.
-        advice: what to do instead.
-        about_shape: whether this is about shapes only, and means nothing where they are guesses.
-    """
-
-    def __init__(self, what: str, advice: str, *, about_shape: bool = False) -> None:
-        super().__init__(what)
-        self.what = what
-        self.advice = advice
-        self.about_shape = about_shape
+MOST_TERMS = 8
+"""A sum of so many terms becomes a node before another is added. Each reader of a sum has an edge
+from every term, so a residual stream, `h += f(h)` a thousand times, would have half a million."""
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Signal:
-    """The sum of two signals: both get an edge into whatever reads it.
+# Sums
+
+
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Signal:
+    """The sum of two signals: whatever reads it gets an edge from both.
 
     Adding the number 0 changes nothing (`sum([a, b])` begins so).
     """
-    if alpha != 1:
-        raise Unsupported(f"scales a signal by alpha={alpha}", _SCALING)
-    x, y = (input, other) if isinstance(input, Signal) else (_signal(other), input)
-    if _is_zero(y):
-        return x.alias()
-    if not isinstance(y, Signal):
+    if _is_zero(input):
+        return _scaled_by(other, alpha, "mul")
+    if _is_zero(other):
+        return _signal(input).alias()
+    if not isinstance(input, Signal) or not isinstance(other, Signal):
         raise Unsupported(
             "adds a constant, which NIR's edges can't",
             "put it into a layer: the bias of a Linear or a convolution",
         )
-    _demand_equal_shapes(x, y)
-    return x.successor(x.features, _sum(x, y), uncertain=y.uncertain)
+    return _sum(input, _scaled_by(other, alpha, "mul"))
 
 
-def add_in_place(input: Any, other: Any, *, alpha: float = 1) -> Signal:
-    """`input += other`: from here on, everyone who holds `input` holds the sum."""
-    if not isinstance(input, Signal):
+def subtract(input: Any, other: Any, *, alpha: Any = 1) -> Signal:
+    """`input - alpha * other`: the second goes through a Scale of -alpha."""
+    if isinstance(other, Signal) and (isinstance(input, Signal) or _is_zero(input)):
+        return add(input, _scaled_by(other, -_number(alpha), "neg"))
+    return add(input, other)
+
+
+def subtract_from(input: Any, other: Any, *, alpha: Any = 1) -> Signal:
+    """`other - alpha * input`, which Python calls where `other` is no tensor."""
+    return subtract(other, input, alpha=alpha)
+
+
+def _sum(x: Signal, y: Signal) -> Signal:
+    """Two signals that are read together.
+
+    NIR has one edge at most between two nodes, so what comes twice is a node of its own.
+    """
+    if x.shape != y.shape:
         raise Unsupported(
-            "writes a signal into a tensor of the network's own",
-            "keep state in a mapped layer",
+            f"adds signals of different shapes, {tuple(x.shape)} and {tuple(y.shape)}",
+            "bring both to one shape by a layer; NIR does not broadcast",
+            about_shape=True,
         )
-    if input.memory.tensors > 1:
+    if set(x.sources) == set(y.sources):
+        return _scaled(x, np.full(x.features, 2.0), "add")
+    x, y = (junction(z) if len(z.sources) >= MOST_TERMS else z for z in (x, y))
+    if not set(x.sources).isdisjoint(y.sources):
+        y = junction(y)
+    return x.successor(x.features, (*x.sources, *y.sources), uncertain=y.uncertain)
+
+
+def junction(x: Signal) -> Signal:
+    """A sum as one node: NIR has none that passes on what it gets, but a Scale by 1 does."""
+    node = nir.Scale(scale=np.ones(x.features))
+    return x.recorder.insert("add", node, x, x.features, junction=True)
+
+
+# Factors
+
+
+def multiply(input: Any, other: Any) -> Signal:
+    """A signal times a constant: a Scale."""
+    x, factor = (input, other) if isinstance(input, Signal) else (other, input)
+    return _scaled_by(x, factor, "mul")
+
+
+def divide(input: Any, other: Any) -> Signal:
+    """A signal divided by a constant: a Scale by the reciprocal."""
+    if not isinstance(input, Signal) or isinstance(other, Signal):
+        raise Unsupported("divides by a signal", "NIR has no quotients, only sums and constants")
+    factor = _factor(input, other)
+    if not factor.all():
+        raise Unsupported("divides by zero", "divide by another number")
+    return _scaled(input, 1.0 / factor, "div")
+
+
+def negate(input: Signal) -> Signal:
+    """A signal times -1."""
+    return _scaled_by(input, -1, "neg")
+
+
+def _scaled_by(x: Signal, factor: Any, name: str) -> Signal:
+    """A signal times a constant, as it is if that is the number 1."""
+    if not isinstance(factor, Tensor) and as_number(factor) == 1:
+        return x.alias()
+    return _scaled(x, _factor(x, factor), name)
+
+
+def _scaled(x: Signal, factor: npt.NDArray[Any], name: str) -> Signal:
+    return x.recorder.insert(name, nir.Scale(scale=factor), x, x.features)
+
+
+def _factor(x: Signal, constant: Any) -> npt.NDArray[Any]:
+    """A constant as an array of the signal's features."""
+    if isinstance(constant, Signal):
+        raise Unsupported("multiplies signals", "NIR has no products, only sums and constants")
+    if not isinstance(constant, Tensor):
+        return np.full(x.features, _number(constant))
+    if torch.result_type(torch.empty(1, dtype=x.dtype), constant) != x.dtype:
         raise Unsupported(
-            "changes a signal in place whose memory another tensor shares",
-            "write x = x + y",
+            f"converts a signal from {x.dtype} by a factor of {constant.dtype}",
+            f"convert the factor to {x.dtype}",
         )
-    total = add(input, other, alpha=alpha)
-    input.sources, input.uncertain = total.sources, total.uncertain
-    return input
+    factor = as_array(constant if constant.is_floating_point() else constant.double())
+    if not np.isfinite(factor).all():
+        raise Unsupported("has a factor that is NaN or infinite", "use a finite factor")
+    rank = len(x.features)
+    before, behind = factor.shape[: max(0, factor.ndim - rank)], factor.shape[-rank:]
+    fits = all(size in (1, n) for size, n in zip(behind[::-1], x.features[::-1], strict=False))
+    if not fits or any(size != 1 for size in before) or len(before) > len(x.leading.shape):
+        raise Unsupported(
+            f"has a factor of shape {factor.shape}; one of the features' shape {x.features} or "
+            "less is needed",
+            "NIR has a factor for each feature, which is the same at all times",
+            about_shape=True,
+        )
+    # A copy: the forward may go on to change what is the network's own.
+    return np.broadcast_to(factor.reshape(behind), x.features).copy()
 
 
-def flatten(input: Signal, start_dim: int = 0, end_dim: int = -1) -> Signal:
-    """Features merged by `torch.flatten`."""
-    return _reshaped(input, lambda x: x.flatten(start_dim, end_dim), "flatten")
+def _number(value: Any) -> float:
+    number = as_number(value)
+    if number is None or not np.isfinite(number):
+        raise Unsupported(f"has the factor {describe(value)}", "use a finite number")
+    return number
 
 
-def reshape(input: Signal, *shape: Any) -> Signal:
-    """Features merged by a `reshape`; any other reshaping is refused."""
-    return _reshaped(input, lambda x: x.reshape(*shape), "reshape")
+# In place
 
 
-def view(input: Signal, *size: Any) -> Signal:
-    """Features merged by a `view`; any other reshaping is refused."""
-    return _reshaped(input, lambda x: x.view(*size), "view")
+def in_place(operation: Operation) -> Operation:
+    """`input += other` and the like: from here on, everyone who holds `input` holds the result."""
+
+    @functools.wraps(operation)
+    def changing(input: Any, *args: Any, **kwargs: Any) -> Signal:
+        if not isinstance(input, Signal):
+            raise Unsupported(
+                "writes a signal into a tensor of the network's own",
+                "keep state in a mapped layer",
+            )
+        if input.memory.tensors > 1:
+            raise Unsupported(
+                "changes a signal in place whose memory another tensor shares",
+                "write x = x + y",
+            )
+        return input.become(operation(input, *args, **kwargs))
+
+    return changing
+
+
+# The same numbers
 
 
 def copy(input: Signal, **memory_format: Any) -> Signal:
@@ -96,6 +191,13 @@ def copy(input: Signal, **memory_format: Any) -> Signal:
 def alias(input: Signal, **memory_format: Any) -> Signal:
     """The same numbers, possibly in the same memory."""
     return input.alias()
+
+
+def dropout(input: Signal, p: float = 0.5, training: bool = True, inplace: bool = False) -> Signal:
+    """Nothing in evaluation mode."""
+    if training and p > 0:
+        raise Unsupported("drops numbers at random", "export in evaluation mode, net.eval()")
+    return input  # as torch does it: nothing is copied
 
 
 def convert(name: str) -> Operation:
@@ -114,32 +216,64 @@ def convert(name: str) -> Operation:
     return operation
 
 
+def getitem(input: Signal, index: Any) -> Signal:
+    """One step inside of a container's loop over time; refused of anything else."""
+    return reshaping.select(input, 0, index)
+
+
+def _empty(value: Any) -> Any:
+    return torch.empty(0, dtype=value.dtype) if isinstance(value, Signal) else value
+
+
+def _signal(value: Any) -> Signal:
+    if not isinstance(value, Signal):
+        raise Unsupported("combines no signals", DEFAULT_ADVICE)
+    return value
+
+
+def _is_zero(value: object) -> bool:
+    return isinstance(value, (int, float)) and value == 0
+
+
+def _named(names: str, operation: Operation) -> dict[Callable[..., Any], Operation]:
+    """An operation for all of torch's functions and methods of these names."""
+    owners = (torch, Tensor, F)
+    return {
+        getattr(owner, name): operation
+        for name in names.split()
+        for owner in owners
+        if hasattr(owner, name)
+    }
+
+
 OPERATIONS: Mapping[Callable[..., Any], Operation] = {
-    torch.add: add,
-    Tensor.add: add,
-    Tensor.__add__: add,
-    Tensor.__radd__: add,
-    Tensor.add_: add_in_place,
-    Tensor.__iadd__: add_in_place,
-    torch.flatten: flatten,
-    Tensor.flatten: flatten,
-    torch.reshape: reshape,
-    Tensor.reshape: reshape,
-    Tensor.view: view,
-    torch.clone: copy,
-    Tensor.clone: copy,
-    torch.detach: alias,
-    Tensor.detach: alias,
+    **_named("add __add__ __radd__", add),
+    **_named("sub subtract __sub__", subtract),
+    **_named("rsub __rsub__", subtract_from),
+    **_named("mul multiply __mul__ __rmul__", multiply),
+    **_named("div divide true_divide __truediv__", divide),
+    **_named("neg negative __neg__", negate),
+    **_named("add_ __iadd__", in_place(add)),
+    **_named("sub_ subtract_ __isub__", in_place(subtract)),
+    **_named("mul_ multiply_ __imul__", in_place(multiply)),
+    **_named("div_ divide_ true_divide_ __itruediv__", in_place(divide)),
+    **_named("neg_ negative_", in_place(negate)),
+    **_named("flatten", reshaping.flatten),
+    **_named("unflatten", reshaping.unflatten),
+    **_named("reshape", reshaping.reshape),
+    **_named("view", reshaping.view),
+    **_named("squeeze", reshaping.squeeze),
+    **_named("select", reshaping.select),
+    **_named("stack", reshaping.stack),
+    **_named("__getitem__", getitem),
+    **_named("clone", copy),
+    **_named("detach contiguous", alias),
     Tensor.data.__get__: alias,  # type: ignore[attr-defined]
-    Tensor.contiguous: alias,
-    Tensor.to: convert("to"),
-    Tensor.type_as: convert("type_as"),
-    Tensor.float: convert("float"),
-    Tensor.double: convert("double"),
-    Tensor.half: convert("half"),
-    Tensor.bfloat16: convert("bfloat16"),
-    Tensor.cpu: convert("cpu"),
-    Tensor.cuda: convert("cuda"),
+    **_named("dropout dropout1d dropout2d", dropout),
+    **{
+        getattr(Tensor, name): convert(name)
+        for name in ("to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda")
+    },
 }
 """What each torch function means in a graph."""
 
@@ -162,127 +296,3 @@ QUERIES: frozenset[Callable[..., Any]] = frozenset(
     ]
 )
 """Questions about a tensor, not about its numbers."""
-
-READS_NUMBERS = frozenset(
-    [
-        *("__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__"),
-        *("__iter__", "__contains__", "__reversed__", "unbind"),
-        *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose"),
-    ]
-)
-"""Functions whose result is not a tensor: after one of these a trace can't go on."""
-
-_TIME_LOOP = "where forward runs over time, export the network inside the loop"
-_SCALING = "fold the factor into the weights of the layer before or behind"
-_LAYER = "use the layer instead of the function, so that it can be mapped: nn.{}"
-
-ADVICE: Mapping[str, str] = {
-    "__getitem__": f"NIR passes on whole signals; {_TIME_LOOP}",
-    "__setitem__": f"NIR passes on whole signals; {_TIME_LOOP}",
-    "unbind": f"NIR passes on whole signals; {_TIME_LOOP}",
-    "__iter__": f"NIR passes on whole signals; {_TIME_LOOP}",
-    "mean": f"NIR has no mean over time or features; {_TIME_LOOP}, and average its output yourself",
-    "sum": f"NIR has no sum over time or features; {_TIME_LOOP}, and sum up its output yourself",
-    "cat": "NIR has no concatenation: join signals by a sum, or a Linear for each of them",
-    "concat": "NIR has no concatenation: join signals by a sum, or a Linear for each of them",
-    "stack": f"NIR has no axes of time or batch; {_TIME_LOOP}",
-    "unsqueeze": f"NIR has no axes of time or batch; {_TIME_LOOP}",
-    "squeeze": "use nn.Flatten to drop axes of size 1",
-    "repeat": f"NIR has no axes of time or batch; {_TIME_LOOP}",
-    "mul": _SCALING,
-    "mul_": _SCALING,
-    "div": _SCALING,
-    "div_": _SCALING,
-    "neg": _SCALING,
-    "sub": "negate the weights of the layer that makes the second term, and add",
-    "sub_": "negate the weights of the layer that makes the second term, and add",
-    "__rsub__": "negate the weights of the layer that makes the second term, and add",
-    "rsub": "negate the weights of the layer that makes the second term, and add",
-    "linear": _LAYER.format("Linear"),
-    "matmul": _LAYER.format("Linear"),
-    "conv1d": _LAYER.format("Conv1d"),
-    "conv2d": _LAYER.format("Conv2d"),
-    "avg_pool2d": _LAYER.format("AvgPool2d"),
-    "__bool__": "branch on self.training, step_mode, shapes or constants, not on the data",
-    "item": "branch on self.training, step_mode, shapes or constants, not on the data",
-}
-"""What to do instead, by the function's name."""
-
-DEFAULT_ADVICE = (
-    "take it out of the network (before its input, behind its output), "
-    "or put it into a module and map that (mappings/README.md)"
-)
-
-
-def advice(name: str) -> str:
-    """What to do instead of calling the function `name`."""
-    return ADVICE.get(name, DEFAULT_ADVICE)
-
-
-def _empty(value: Any) -> Any:
-    return torch.empty(0, dtype=value.dtype) if isinstance(value, Signal) else value
-
-
-def _signal(value: Any) -> Signal:
-    if not isinstance(value, Signal):
-        raise Unsupported("combines no signals", DEFAULT_ADVICE)
-    return value
-
-
-def _is_zero(value: object) -> bool:
-    return isinstance(value, (int, float)) and value == 0
-
-
-def _demand_equal_shapes(x: Signal, y: Signal) -> None:
-    if x.shape != y.shape:
-        raise Unsupported(
-            f"adds signals of different shapes, {tuple(x.shape)} and {tuple(y.shape)}",
-            "bring both to one shape by a layer; NIR does not broadcast",
-            about_shape=True,
-        )
-
-
-def _sum(x: Signal, y: Signal) -> tuple[int, ...]:
-    shared = set(x.sources).intersection(y.sources)
-    # Where a term is a guess, it has its sources from what it was guessed from.
-    if shared and not (x.uncertain or y.uncertain):
-        raise Unsupported(
-            "adds a signal to itself, and NIR has one edge at most between two nodes",
-            "double the weights of a layer instead, or give one branch a layer of its own",
-        )
-    return (*x.sources, *(source for source in y.sources if source not in shared))
-
-
-def _reshaped(x: Signal, reshaping: Callable[[Tensor], Tensor], name: str) -> Signal:
-    """The signal reshaped, through a Flatten node where its features change."""
-    shape = tuple(reshaping(torch.empty(x.shape, device="meta")).shape)
-    if shape == tuple(x.shape):
-        return x.alias()
-    leading, features = shape[: len(x.leading)], shape[len(x.leading) :]
-    merged = _merged(x.features, features) if leading == x.leading else None
-    if merged is None:
-        raise Unsupported(
-            f"reshapes {tuple(x.shape)} into {shape}; NIR can only flatten features, "
-            f"here the axes behind the first {len(x.leading)}",
-            f"use nn.Flatten, or keep the shape; {_TIME_LOOP}",
-            about_shape=True,
-        )
-    start, end = merged
-    node = nir.Flatten(input_type={"input": None}, start_dim=start, end_dim=end)
-    return x.recorder.insert(name, node, x, features)
-
-
-def _merged(before: Shape, after: Shape) -> tuple[int, int] | None:
-    """The first and last of the axes that were merged into one; None if it was anything else.
-
-    The last is -1 where nothing stands behind it.
-    """
-    width = len(before) - len(after) + 1
-    if width < 2 or not after:
-        return None
-    differ = (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b)
-    start = min(next(differ, len(after) - 1), len(after) - 1)
-    end = start + width
-    if after != (*before[:start], math.prod(before[start:end]), *before[end:]):
-        return None
-    return start, -1 if end == len(before) else end - 1

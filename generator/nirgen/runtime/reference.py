@@ -77,47 +77,56 @@ class Cell(Host):
         return self._system
 
 
-class _Remembering(Host, Dynamics):
+class Remembering(Host, Dynamics):
     """A discrete system that is its own host."""
 
     @property
     def dynamics(self) -> Dynamics:
         return self
 
+    def alone(self) -> Dynamics:
+        """The same system, sharing its parameters, without a memory: for another host."""
+        kind: Any = next(
+            base for base in type(self).__mro__ if base.__module__ == dynamics.__name__
+        )
+        system: Dynamics = kind.__new__(kind)
+        system.__dict__.update({k: v for k, v in vars(self).items() if k not in self.memory})
+        return system
 
-class I(_Remembering, dynamics.I):  # noqa: E742
+
+class I(Remembering, dynamics.I):  # noqa: E742
     __doc__ = dynamics.I.__doc__
     v: Tensor | None = None
 
 
-class IF(_Remembering, dynamics.IF):
+class IF(Remembering, dynamics.IF):
     __doc__ = dynamics.IF.__doc__
     v: Tensor | None = None
 
 
-class LI(_Remembering, dynamics.LI):
+class LI(Remembering, dynamics.LI):
     __doc__ = dynamics.LI.__doc__
     v: Tensor | None = None
 
 
-class LIF(_Remembering, dynamics.LIF):
+class LIF(Remembering, dynamics.LIF):
     __doc__ = dynamics.LIF.__doc__
     v: Tensor | None = None
 
 
-class CubaLI(_Remembering, dynamics.CubaLI):
+class CubaLI(Remembering, dynamics.CubaLI):
     __doc__ = dynamics.CubaLI.__doc__
     v: Tensor | None = None
     i: Tensor | None = None
 
 
-class CubaLIF(_Remembering, dynamics.CubaLIF):
+class CubaLIF(Remembering, dynamics.CubaLIF):
     __doc__ = dynamics.CubaLIF.__doc__
     v: Tensor | None = None
     i: Tensor | None = None
 
 
-class Delay(_Remembering, dynamics.Delay):
+class Delay(Remembering, dynamics.Delay):
     __doc__ = dynamics.Delay.__doc__
     history: Tensor | None = None
 

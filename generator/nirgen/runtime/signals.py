@@ -6,7 +6,9 @@ branch on them. It has no numbers: whatever a forward does with it goes to the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import nir
@@ -15,7 +17,39 @@ import torch
 from nirgen.runtime.sites import Shape
 
 Sources = tuple[int, ...]
-"""Whose sum a signal is: 0 is the network's input, `k` the output of the k-th call."""
+"""Whose sum a signal is, by their numbers in a trace; see `traces`. A negative number stands for
+a value of the previous step, of a node that the trace comes to later."""
+
+
+@dataclass(frozen=True)
+class Leading:
+    """The axes before the features.
+
+    Attributes:
+        sizes: of batch, or of time and batch.
+        merged: whether time and batch are one axis, as in `x.flatten(0, 1)`.
+        looped: whether the time axis is the one step for which a loop over time stands.
+        inside: whether the time axis is gone, because the loop took this step out.
+    """
+
+    sizes: Shape
+    merged: bool = False
+    looped: bool = False
+    inside: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        """The axes' sizes as a tensor has them."""
+        if self.merged:
+            return (math.prod(self.sizes),)
+        return self.sizes[1:] if self.inside else self.sizes
+
+    @property
+    def forms(self) -> tuple[Leading, ...]:
+        """These axes, and then as a reshaping may have them instead: merged, or taken apart."""
+        if len(self.sizes) < 2 or self.inside:
+            return (self,)
+        return self, replace(self, merged=not self.merged)
 
 
 class Recorder(Protocol):
@@ -26,7 +60,9 @@ class Recorder(Protocol):
     ) -> Any:
         """The result of a torch function or method that was given a signal."""
 
-    def insert(self, name: str, node: nir.NIRNode, x: Signal, features: Shape) -> Signal:
+    def insert(
+        self, name: str, node: nir.NIRNode, x: Signal, features: Shape, *, junction: bool = False
+    ) -> Signal:
         """The signal behind a node that no layer stands for, here an operation in a forward."""
 
 
@@ -49,36 +85,40 @@ class Signal(torch.Tensor):
         features: the axes that NIR knows of.
         recorder: the trace that it belongs to.
         sources: whose sum it is.
+        binary: whether it is known to be 0 or 1 everywhere.
         uncertain: whether its shape is a guess, made to go on after a problem.
         memory: what in-place operations on it would change besides.
     """
 
-    leading: Shape
+    leading: Leading
     features: Shape
     recorder: Recorder
     sources: Sources
+    binary: bool
     uncertain: bool
     memory: Memory
 
     @staticmethod
     def __new__(
         cls,
-        leading: Shape,
+        leading: Leading,
         features: Shape,
         dtype: torch.dtype,
         device: torch.device,
         recorder: Recorder,
         sources: Sources,
+        binary: bool = False,
         uncertain: bool = False,
         memory: Memory | None = None,
     ) -> Signal:
-        """A signal of the shape `(*leading, *features)`."""
+        """A signal of the shape `(*leading.shape, *features)`."""
         self: Signal = torch.Tensor._make_wrapper_subclass(
-            cls, (*leading, *features), dtype=dtype, device=device
+            cls, (*leading.shape, *features), dtype=dtype, device=device
         )
         self.leading, self.features = leading, features
         self.recorder = recorder
         self.sources = sources
+        self.binary = binary
         self.uncertain = uncertain
         self.memory = memory or Memory()
         self.memory.tensors += 1
@@ -88,32 +128,47 @@ class Signal(torch.Tensor):
         self,
         features: Shape,
         sources: Sources,
+        *,
+        binary: bool = False,
         uncertain: bool = False,
         memory: Memory | None = None,
+        leading: Leading | None = None,
     ) -> Signal:
-        """What comes of this signal: other features, the same leading axes and dtype."""
+        """What comes of this signal: other features; the same leading axes, unless given, and
+        the same dtype."""
         return Signal(
-            self.leading,
+            leading or self.leading,
             features,
             self.dtype,
             self.device,
             self.recorder,
             sources,
+            binary,
             uncertain or self.uncertain,
             memory,
         )
 
     def copy(self) -> Signal:
         """The same numbers in memory of their own."""
-        return self.successor(self.features, self.sources)
+        return self.successor(self.features, self.sources, binary=self.binary)
 
-    def alias(self) -> Signal:
-        """The same numbers in the same memory."""
-        return self.successor(self.features, self.sources, memory=self.memory)
+    def alias(self, leading: Leading | None = None) -> Signal:
+        """The same numbers in the same memory, possibly with other axes before the features."""
+        return self.successor(
+            self.features, self.sources, binary=self.binary, memory=self.memory, leading=leading
+        )
 
     def guess(self) -> Signal:
-        """What stands for the unknown result of a refused operation, so that tracing goes on."""
-        return self.successor(self.features, self.sources, uncertain=True)
+        """What stands for the unknown result of a refused operation, so that tracing goes on.
+
+        It may well be binary: what follows from the problem is not to be a problem of its own.
+        """
+        return self.successor(self.features, self.sources, binary=True, uncertain=True)
+
+    def become(self, other: Signal) -> Signal:
+        """Take on another signal's numbers: from here on, all who hold this one hold that one."""
+        self.sources, self.binary, self.uncertain = other.sources, other.binary, other.uncertain
+        return self
 
     @classmethod
     def __torch_function__(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import nir
 import numpy as np
@@ -19,9 +19,28 @@ import torch
 from torch import nn
 
 from nirgen.runtime import numbers
-from nirgen.runtime.errors import ExportRefused, ImportRefused, Problem
+from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
+from nirgen.runtime.primitives import distinct
 
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the caller of an export chooses, for all layers alike.
+
+    Attributes:
+        soft_reset: what becomes of a reset by subtraction, which NIR has no field for: it is
+            written in the metadata, or in NIR's own primitives, or refused.
+        ties: whether a layer that fires at v >= v_threshold keeps its threshold, or gets the next
+            smaller one, which fires alike at NIR's v > v_threshold.
+    """
+
+    soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate"
+    ties: Literal["keep", "exact"] = "keep"
+
+
+DEFAULT_OPTIONS = ExportOptions()
 
 
 @dataclass
@@ -34,21 +53,34 @@ class ExportSite:
         batch_axes: how many axes the layer itself sees before the features. (A SpikingJelly layer
             in multi-step mode merges time and batch, and sees one.)
         dt: the time step, in seconds.
+        binary: whether what reaches the layer is 0 or 1 everywhere: it comes from spikes.
+        training: whether the layer is in training mode.
+        options: what the caller of the export chose.
         metadata: what the node's metadata will hold.
         annotations: why a reader must honour the metadata; empty for an exact conversion.
+        folds: whether the layer before may take the node over.
     """
 
     path: str
     shape: Shape
     batch_axes: int
     dt: float
+    binary: bool = False
+    training: bool = False
+    options: ExportOptions = DEFAULT_OPTIONS
     metadata: dict[str, Any] = field(default_factory=dict)
     annotations: list[str] = field(default_factory=list)
+    folds: bool = False
 
     @property
     def rank(self) -> int:
         """The number of feature axes."""
         return len(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """The size of the first feature axis."""
+        return self.shape[0]
 
     @property
     def length(self) -> int:
@@ -79,9 +111,41 @@ class ExportSite:
         """Like `number`, for a parameter that may be None."""
         return None if value is None else self.number(name, value)
 
-    def fill(self, value: float) -> npt.NDArray[np.float64]:
-        """An array of the features' shape, `value` everywhere."""
+    def values(self, name: str, value: object) -> npt.NDArray[np.float64]:
+        """The layer's parameter `name`, a number for each neuron or one for all; finite."""
+        array = numbers.as_values(value)
+        if array is None or not np.isfinite(array).all():
+            raise self.refuse(
+                f"{name} is {numbers.describe(value)}; finite numbers are needed",
+                f"give the layer a number, or one for each neuron, as {name}",
+            )
+        if not numbers.fits(array, self.shape):
+            raise self.refuse(
+                f"{name} has the shape {array.shape}, and the features {self.shape}",
+                f"give {name} one element, or one for each neuron",
+            )
+        return array
+
+    def optional_values(self, name: str, value: object) -> npt.NDArray[np.float64] | None:
+        """Like `values`, for a parameter that may be None."""
+        return None if value is None else self.values(name, value)
+
+    def scalar(self, value: float) -> npt.NDArray[np.float64]:
+        """One number for all neurons, of whatever shape the graph gives the node."""
+        return np.array(value, dtype=np.float64)
+
+    def fill(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """An array of the features' shape, `value` everywhere, or for each neuron."""
         return np.full(self.shape, value, dtype=np.float64)
+
+    def array(self, name: str, value: object) -> npt.NDArray[np.float64]:
+        """The layer's tensor `name` in double precision, to compute with; refused if not finite."""
+        if not isinstance(value, torch.Tensor):
+            raise self.refuse(f"{name} is {numbers.describe(value)}; a tensor is needed")
+        array = numbers.as_array(value).astype(np.float64)
+        if not np.isfinite(array).all():
+            raise self.refuse(f"{name} is NaN or infinite in some elements")
+        return array
 
     def tensor(self, value: Any) -> npt.NDArray[Any]:
         """A layer's tensor as an array: a view where the tensor is in main memory."""
@@ -96,13 +160,21 @@ class ExportSite:
         """Note in the metadata what an import restores but the numbers don't need."""
         self.metadata.update(metadata)
 
-    def start(self, variable: str, layer: float, node: float) -> None:
-        """Annotate a state variable that starts elsewhere than the contract says."""
-        if layer != node:
+    def start(self, variable: str, layer: npt.ArrayLike | None, node: npt.ArrayLike) -> None:
+        """Annotate a state variable that starts elsewhere than the contract says.
+
+        A layer that says None starts where the contract has it.
+        """
+        if layer is not None and not np.all(np.equal(layer, node)):
             self.annotate(
-                f"{variable} starts at {layer:g}, not at {node:g} as NIR has it",
-                **{f"{variable}_initial": layer},
+                f"{variable} starts elsewhere than NIR has it, which has no field for it",
+                **{f"{variable}_initial": numbers.compact(layer)},
             )
+
+    def foldable(self) -> None:
+        """Say that the node is an affine map of each channel alone, which the layer before can
+        take over where that is linear and nothing else reads it."""
+        self.folds = True
 
     def refuse(self, what: str, advice: str = "") -> ExportRefused:
         """The error to raise: what NIR can't hold at this layer, and what to do."""
@@ -141,12 +213,23 @@ class ImportSite:
         """The node's field `name` as one number; refused unless all neurons share it."""
         value = numbers.uniform(getattr(self.node, name))
         if value is None:
-            raise self.refuse(
-                f"{name} differs between neurons, and the layer has one {name} for all",
-                "import into a framework with parameters for each neuron",
-                field=name,
+            raise self.unfit(
+                f"{name} differs between neurons, and the layer has one {name} for all", name
             )
         return value
+
+    def values(self, name: str) -> npt.NDArray[Any]:
+        """The node's field `name`, a number for each neuron."""
+        array: npt.NDArray[Any] = np.asarray(getattr(self.node, name))
+        return array
+
+    def initial(self, variable: str) -> npt.NDArray[Any] | None:
+        """Where the node's metadata says that a state variable starts; None if it doesn't."""
+        held = self.node.metadata.get(f"{variable}_initial")
+        if held is None:
+            return None
+        self.honour(f"{variable} starts where the metadata says")
+        return np.asarray(held)
 
     def agree(self, a: float, b: float) -> bool:
         """Whether two numbers are the same up to the precision in which the node is stored."""
@@ -156,13 +239,11 @@ class ImportSite:
         """Refuse a node whose `field` is not what the layer has there, by `formula`."""
         if not self.agree(held, wanted):
             shown = formula if formula == f"{wanted:g}" else f"{formula} = {wanted:g}"
-            raise self.refuse(
-                f"{field} is {held:g}, and the layer has {field} = {shown}", field=field
-            )
+            raise self.unfit(f"{field} is {held:g}, and the layer has {field} = {shown}", field)
 
     def all_zero(self, name: str) -> bool:
         """Whether the node's field `name` is zero everywhere."""
-        return not np.any(getattr(self.node, name))
+        return not np.any(distinct(getattr(self.node, name)))
 
     def noted(self, **metadata: Any) -> bool:
         """Whether the node's metadata says exactly this."""
@@ -177,11 +258,33 @@ class ImportSite:
         """Refuse a node whose state would start elsewhere in the layer."""
         wanted = float(self.node.metadata.get(f"{variable}_initial", node))
         if not self.agree(layer, wanted):
-            raise self.refuse(
+            raise self.unfit(
                 f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
-                "",
-                field=f"{variable}_initial" if wanted != node else "",
+                f"metadata/{variable}_initial" if wanted != node else "",
             )
+
+    def demand_all(self, condition: npt.ArrayLike, what: str) -> None:
+        """Pass a node on to another layer unless `what` holds for all its neurons."""
+        if not np.all(condition):
+            raise self.unfit(f"the layer needs {what} for all neurons")
+
+    def demand_plain(self) -> None:
+        """Pass a node on to another layer if its metadata says what the fields don't."""
+        told = [key for key in self.node.metadata if key == "reset" or key.endswith("_initial")]
+        if told:
+            raise self.unfit(f"the node's metadata says more: {', '.join(told)}", "metadata")
+
+    def one(self, name: str, values: npt.ArrayLike) -> float:
+        """The one number that all elements are; else the node is passed on to another layer."""
+        value = numbers.uniform(values)
+        if value is None:
+            raise self.unfit(f"{name} would start elsewhere in each neuron")
+        return value
+
+    def map_of_input(self, values: npt.ArrayLike) -> torch.Tensor:
+        """Numbers for each neuron as a tensor; one number where all are equal."""
+        compact = numbers.compact(values)
+        return numbers.as_tensor(compact, self.dtype, self.device)
 
     @contextlib.contextmanager
     def without_initialization(self) -> Iterator[None]:
@@ -195,7 +298,45 @@ class ImportSite:
             tensor = numbers.as_tensor(array, self.dtype, self.device)
             setattr(layer, name, nn.Parameter(tensor))
 
+    def unfit(self, what: str, field: str = "") -> LayerUnfit:
+        """The error to raise: why this layer can't compute the node, while another may."""
+        place = f"{self.path}/{field}" if field else self.path
+        return LayerUnfit(
+            Problem(place, what, "import into `reference`, which computes every NIR graph")
+        )
+
     def refuse(self, what: str, advice: str = "", field: str = "") -> ImportRefused:
         """The error to raise: what the framework can't compute at this node, and what to do."""
         place = f"{self.path}/{field}" if field else self.path
         return ImportRefused(Problem(place, what, advice))
+
+
+def on_request(
+    option: str, importer: Callable[[Any, ImportSite], nn.Module]
+) -> Callable[[Any, ImportSite], nn.Module]:
+    """An importer that passes every node on, unless the import's caller set an option."""
+
+    def from_node(node: Any, at: ImportSite) -> nn.Module:
+        if not at.options[option]:
+            raise at.unfit(f"{option} is not set")
+        return importer(node, at)
+
+    return from_node
+
+
+def skipped(because: str) -> Callable[[Any, ExportSite], tuple[()]]:
+    """An exporter of layers that need no node: what reaches them passes on."""
+
+    def to_nir(module: nn.Module, at: ExportSite) -> tuple[()]:
+        return ()
+
+    return to_nir
+
+
+def refused(because: str, instead: str) -> Callable[[Any, ExportSite], NoReturn]:
+    """An exporter of layers that NIR can't say."""
+
+    def to_nir(module: nn.Module, at: ExportSite) -> NoReturn:
+        raise at.refuse(f"{type(module).__name__}: {because}", instead)
+
+    return to_nir

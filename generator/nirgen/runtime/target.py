@@ -12,8 +12,9 @@ from torch import nn
 from nirgen.runtime.dynamics import Dynamics
 from nirgen.runtime.sites import ExportSite, ImportSite
 
-Exporter = Callable[[Any, ExportSite], nir.NIRNode]
-"""`(layer, site) -> node`; raises what `site.refuse` returns where NIR can't hold the layer."""
+Exporter = Callable[[Any, ExportSite], nir.NIRNode | tuple[nir.NIRNode, ...]]
+"""`(layer, site) -> node`, or a chain of nodes: each reads the one before. An empty chain says that
+the layer returns what it is given. Raises what `site.refuse` returns where NIR can't hold it."""
 
 Importer = Callable[[Any, ImportSite], nn.Module]
 """`(node, site) -> layer`; raises what `site.refuse` returns where no layer computes the node."""
@@ -27,11 +28,14 @@ class Target:
         name: the framework's name in messages, `SpikingJelly`.
         packages: top-level packages whose modules are layers: never traced into.
         exporters: by exact class; a subclass may compute anything, so it is not its base.
-        importers: by the NIR node's class.
+        importers: by the NIR node's class, in the order in which they are tried.
+        fallback: importers of the reference, for nodes that no layer of the framework computes.
         state: the attributes in which a stateful layer keeps its state, by class.
         mode_attribute: the layers' attribute that tells the layout, `step_mode`; None if fixed.
         leading_axes: how many axes stand before the features, by the value of that attribute
             (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
+        containers: classes whose forward runs other layers in a way of its own, with the name of
+            that way in `containers`.
         cell: gives a discrete system a memory that the framework knows how to reset; what it
             returns keeps the state in attributes called as in `Dynamics.memory`, and the system
             as `dynamics`. None where cycles can't be imported.
@@ -40,8 +44,12 @@ class Target:
     name: str
     packages: tuple[str, ...]
     exporters: Mapping[type[nn.Module], Exporter]
-    importers: Mapping[type[nir.NIRNode], Importer]
+    importers: Mapping[type[nir.NIRNode], tuple[Importer, ...]]
     state: Mapping[type[nn.Module], tuple[str, ...]]
     mode_attribute: str | None = None
     leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
+    fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(
+        default_factory=dict
+    )
+    containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
     cell: Callable[[Dynamics], nn.Module] | None = None

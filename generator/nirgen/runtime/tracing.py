@@ -15,18 +15,19 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import nir
+import numpy as np
 import torch
 from torch import fx, nn
 
-from nirgen.runtime import operations, shapes
+from nirgen.runtime import containers, operations, refusing, shapes
+from nirgen.runtime.building import memory
+from nirgen.runtime.dynamics import Dynamics
 from nirgen.runtime.errors import ExportRefused, Problem
-from nirgen.runtime.layout import Layout, demand_example, layout_of, own_axes
-from nirgen.runtime.operations import Unsupported
+from nirgen.runtime.layout import Examples, Layout, examples_of, layout_of, own_axes
 from nirgen.runtime.places import (
     bare_name,
     calling_line,
@@ -36,80 +37,42 @@ from nirgen.runtime.places import (
     within,
 )
 from nirgen.runtime.preserving import preserved
-from nirgen.runtime.signals import Memory, Signal, Sources, signals_in
-from nirgen.runtime.sites import ExportSite, Shape
-from nirgen.runtime.target import Target
+from nirgen.runtime.recording import Recording
+from nirgen.runtime.recurrence import Recurrent
+from nirgen.runtime.refusing import Unsupported
+from nirgen.runtime.signals import Leading, Memory, Signal, Sources, signals_in
+from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions, ExportSite, Shape
+from nirgen.runtime.target import Exporter, Target
+from nirgen.runtime.traces import Call, Port, Trace
 
 
-@dataclass(frozen=True)
-class Call:
-    """One node on the signal's way.
-
-    Attributes:
-        path: the layer's path in the network, `features.3`, empty for the network itself; or the
-            name of the function that the forward called.
-        layer: the layer; None where the forward called a function.
-        node: what it was converted into.
-        inputs: whose sum it reads: 0 is the network's input, `k` the k-th call's output.
-        annotations: why a reader of the node must honour its metadata.
-    """
-
-    path: str
-    layer: nn.Module | None
-    node: nir.NIRNode
-    inputs: Sources
-    annotations: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a network does to its input.
-
-    Attributes:
-        input_name: the name of the forward's parameter.
-        input_shape: the input's features.
-        calls: in the order of execution.
-        output: whose sum the network returns.
-        output_shape: the output's features.
-        hooked: the modules whose forward hooks were not run.
-    """
-
-    input_name: str
-    input_shape: Shape
-    calls: tuple[Call, ...]
-    output: Sources
-    output_shape: Shape
-    hooked: tuple[str, ...]
-
-
-def trace(target: Target, net: nn.Module, example_input: torch.Tensor, dt: float) -> Trace:
-    """Follow `net` from its input to its output, and convert its layers on the way.
+def trace(
+    target: Target,
+    net: nn.Module,
+    example_input: object,
+    dt: float,
+    options: ExportOptions = DEFAULT_OPTIONS,
+) -> Trace:
+    """Follow `net` from its inputs to its outputs, and convert its layers on the way.
 
     Args:
         target: the framework, and what it has exporters for.
         net: the network; left exactly as found.
-        example_input: a tensor of the shape that the network takes, batch (and time) included.
-            Its numbers are not read.
+        example_input: tensors of the shapes that the network takes, batch (and time) included:
+            one, a tuple of them in order, or a dictionary by parameter. Their numbers are not
+            read.
         dt: the time step, in seconds.
+        options: what the caller of the export chose.
 
     Raises:
-        InvalidArgument: `example_input` can't be an input of the network.
+        InvalidArgument: `example_input` can't be the network's input.
         ExportRefused: NIR can't hold the network; `problems` has all reasons found.
     """
     layout = layout_of(target, net)
-    demand_example(example_input, layout)
-    tracer = _Tracer(target, net, layout, dt)
-    source = tracer.source(example_input)
+    examples = examples_of(target, net, example_input, layout)
+    tracer = _Tracer(target, net, layout, dt, options)
     with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():
-        output = tracer.run(source)
-    return Trace(
-        input_name=_input_name(target, net),
-        input_shape=source.features,
-        calls=tuple(tracer.calls),
-        output=output.sources,
-        output_shape=output.features,
-        hooked=tuple(tracer.hooked),
-    )
+        return tracer.run(examples)
 
 
 class _Halt(Exception):
@@ -117,54 +80,81 @@ class _Halt(Exception):
 
 
 class _Tracer:
-    """The state of one trace. Implements `signals.Recorder`."""
+    """The state of one trace. Implements `signals.Recorder` and `containers.Loops`."""
 
-    def __init__(self, target: Target, net: nn.Module, layout: Layout, dt: float) -> None:
+    def __init__(
+        self, target: Target, net: nn.Module, layout: Layout, dt: float, options: ExportOptions
+    ) -> None:
         self.target = target
         self.net = net
         self.layout = layout
         self.dt = dt
-        self.calls: list[Call] = []
+        self.options = options
+        self.record = Recording(inputs=0)
         self.problems: dict[Problem, None] = {}  # an ordered set
         self.hooked: dict[str, None] = {}
+        self.skipped: dict[str, nn.Module] = {}
         self.paths = {id(module): path for path, module in net.named_modules()}
         self.inside: list[str] = []  # the places of the modules whose forward is running
-        self.called: set[int] = set()  # stateful layers
+        self.called: set[int] = set()  # modules with state
         self.failed: tuple[Exception, str] | None = None  # the last, and the place it came from
         self.not_users = ("torch", "nir", "nirgen.runtime", *target.packages)
 
-    def source(self, example: torch.Tensor) -> Signal:
-        """The signal that enters the network."""
-        shape, axes = tuple(example.shape), self.layout.axes
-        return Signal(shape[:axes], shape[axes:], example.dtype, example.device, self, (0,))
-
-    def run(self, source: Signal) -> Signal:
-        """The network's output; raises all problems at once."""
+    def run(self, examples: Examples) -> Trace:
+        """Call the network; raises all problems at once."""
+        self.record = Recording(len(examples.names))
+        sources = [self._source(tensor, k) for k, tensor in enumerate(examples.all)]
+        args, others = sources[: len(examples.positional)], sources[len(examples.positional) :]
         try:
-            output = self.call(self.net, (source,), {})
+            result = self.call(self.net, args, dict(zip(examples.by_keyword, others, strict=True)))
         except _Halt:
             raise ExportRefused(self.problems) from None
         except Exception as error:
             raise ExportRefused(self.problems or [self._failure(error)]) from error
-        result = self._single_output(output)
-        if self.problems or result is None:
+        outputs = self._outputs(result)
+        if self.problems:
             raise ExportRefused(self.problems) from (self.failed and self.failed[0])
-        return result
+        return Trace(
+            inputs=tuple(map(_port, examples.names, sources)),
+            calls=self.record.finish(),
+            outputs=outputs,
+            skipped=self.skipped,
+            hooked=tuple(self.hooked),
+        )
+
+    def _source(self, example: torch.Tensor, number: int) -> Signal:
+        """A signal that enters the network."""
+        shape, axes = tuple(example.shape), self.layout.axes
+        return Signal(
+            Leading(shape[:axes]), shape[axes:], example.dtype, example.device, self, (number,)
+        )
 
     # Modules
 
     def is_traced_through(self, module: nn.Module) -> bool:
         """Whether a module's forward is run, so that what it calls is seen."""
         cls = type(module)
-        return _mapped_base(self.target, cls) is None and (
-            cls is nn.Sequential or not within(cls.__module__, ("torch.nn", *self.target.packages))
+        if cls in self.target.containers:
+            return True
+        return not (
+            _mapped_base(self.target, cls)
+            or isinstance(getattr(module, "dynamics", None), Dynamics)
+            or (cls is not nn.Sequential and within(cls.__module__, self._not_run))
         )
+
+    @property
+    def _not_run(self) -> Sequence[str]:
+        """The packages whose modules are layers, but for the plainest container."""
+        return ("torch.nn", *self.target.packages)
 
     def call(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What stands in for `module(*args, **kwargs)`."""
         self._note_hooks(module)
+        system = getattr(module, "dynamics", None)
         with self._inside(module):
-            if self.is_traced_through(module):
+            if isinstance(system, Recurrent):
+                return containers.hosted(self, system, signals_in((args, kwargs)))
+            if self.is_traced_through(module) and type(module) not in self.target.containers:
                 return module.forward(*args, **kwargs)
             return self._layer(module, args, kwargs)
 
@@ -177,27 +167,46 @@ class _Tracer:
                 "call it in the module's __init__, and keep the result in a layer",
             )
         x = signals[0]
-        if type(module) not in self.target.exporters:
-            self._problem(*self._unmapped(type(module)))
+        way = self.target.containers.get(type(module))
+        if way is None and self._exporter(module) is None:
+            self.problem(*self._unmapped(type(module)))
         elif len(args) + len(kwargs) != 1 or len(signals) != 1:
-            self._problem(
+            self.problem(
                 f"is called with {len(args) + len(kwargs)} arguments",
                 "call it with one tensor; NIR's nodes take one input",
             )
         else:
-            return self._converted(module, x)
+            self._demand_registered(module)
+            self._demand_one_call(module)
+            self._demand_layout(module, x)
+            return self._contained(way, module, x) if way else self._converted(module, x)
         return x.guess()
+
+    def _exporter(self, module: nn.Module) -> Exporter | None:
+        """What converts a layer: by its class, or by that of the system that it hosts."""
+        return self.target.exporters.get(type(self._system(module)))
+
+    def _system(self, module: nn.Module) -> nn.Module:
+        """What an exporter is given: the layer, or the system that it hosts for the reference."""
+        hosted = getattr(module, "dynamics", None)
+        mapped = type(module) in self.target.exporters
+        return hosted if isinstance(hosted, Dynamics) and not mapped else module
+
+    def _contained(self, way: str, container: nn.Module, x: Signal) -> Signal:
+        """The signal behind a container."""
+        try:
+            return containers.WAYS[way](self, container, x)
+        except ExportRefused as refusal:
+            self.problems.update(dict.fromkeys(refusal.problems))
+            return x.guess()
 
     def _converted(self, module: nn.Module, x: Signal) -> Signal:
         """The signal behind a mapped layer."""
-        self._demand_registered(module)
-        self._demand_one_call(module)
-        self._demand_layout(module)
         self._demand_own_weights(module)
-        site = ExportSite(self.inside[-1], x.features, self._batch_axes(module), self.dt)
+        site = self._site(module, x)
         try:
-            node = self.target.exporters[type(module)](module, site)
-            features = shapes.output_shape(node, x.features)
+            nodes = self._nodes(module, site)
+            steps = _features(nodes, x.features)
         except ExportRefused as refusal:
             self.problems.update(dict.fromkeys(refusal.problems))
             return x.guess()
@@ -209,54 +218,122 @@ class _Tracer:
             what = f"no node can be made of it for features {x.features}"
             self._mismatch(f"{what}: {type(error).__name__}: {error}", x)
             return x.guess()
+        return self._chained(module, site, zip(nodes, steps, strict=True), x)
+
+    def _site(self, module: nn.Module, x: Signal) -> ExportSite:
+        """The place where a layer reads `x`. One that takes several axes itself merges them."""
+        own, seen = own_axes(self.target, module), len(x.leading.shape)
+        return ExportSite(
+            path=self._place(module),
+            shape=x.features,
+            batch_axes=1 if own is not None and own > 1 else seen,
+            dt=self.dt,
+            binary=x.binary,
+            training=module.training,
+            options=self.options,
+        )
+
+    def _nodes(self, module: nn.Module, site: ExportSite) -> tuple[nir.NIRNode, ...]:
+        """What a layer is converted into."""
+        exporter = self._exporter(module)
+        if exporter is None:
+            raise site.refuse(*self._unmapped(type(module)))
+        nodes = exporter(self._system(module), site)
+        return nodes if isinstance(nodes, tuple) else (nodes,)
+
+    def _chained(
+        self,
+        module: nn.Module,
+        site: ExportSite,
+        steps: Iterable[tuple[nir.NIRNode, Shape]],
+        x: Signal,
+    ) -> Signal:
+        """The signal behind the nodes of one layer; `x` itself if there are none."""
         path = self.paths.get(id(module), "")
-        self.calls.append(Call(path, module, node, x.sources, tuple(site.annotations)))
-        return x.successor(features, (len(self.calls),), memory=_memory(node, x))
+        annotations, before = tuple(site.annotations), x
+        for node, features in steps:
+            call = Call(path, module, node, annotations, site.folds, inputs=x.sources)
+            x, annotations = self._behind(call, x, features), ()
+        if x is before:
+            self.skipped[path] = module
+        return x
+
+    def _behind(self, call: Call, x: Signal, features: Shape) -> Signal:
+        """The signal behind a node that reads `x`."""
+        return x.successor(
+            features,
+            self.record.add(call),
+            binary=_is_binary(call.node, x),
+            memory=_memory(call.node, x),
+        )
+
+    # Loops
+
+    def feedback(self, like: Signal, features: Shape) -> Signal:
+        """The previous step's value of what `close` will say, zero at the first step."""
+        return like.successor(features, self.record.feedback())
+
+    def close(self, feedback: Signal, y: Signal) -> None:
+        """Say what is fed back: nodes with state; a delay by no time, where some have none."""
+        if not self.record.have_state(y.sources):
+            y = self.insert("delay", nir.Delay(np.zeros(y.features)), y, y.features)
+        self.record.close(feedback.sources, y.sources)
+
+    def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
+        """What a layer is converted into where it reads `x`."""
+        return self._nodes(module, self._site(module, x))
+
+    def insert_layer(self, module: nn.Module, node: nir.NIRNode, x: Signal) -> Signal:
+        """The signal behind a node that stands for a part of a layer."""
+        call = Call(self.paths[id(module)], module, node, inputs=x.sources)
+        return self._behind(call, x, shapes.output_shape(node, x.features))
+
+    # What a layer must be like
 
     def _demand_registered(self, module: nn.Module) -> None:
         if id(module) not in self.paths:
-            self._problem(
+            self.problem(
                 "is not a submodule of the network",
                 "make it in __init__, as an attribute of the module or in an nn.ModuleList",
             )
 
     def _demand_one_call(self, module: nn.Module) -> None:
         if id(module) in self.called:
-            self._problem(
+            self.problem(
                 f"is called more than once in a forward; a {type(module).__name__} has a state, "
                 "and NIR would need one node for all its calls",
                 "give each call a layer of its own; where forward runs over time, export the "
                 "network inside the loop",
             )
-        if type(module) in self.target.state:
+        if memory(self.target, module):
             self.called.add(id(module))
 
-    def _demand_layout(self, module: nn.Module) -> None:
-        own = own_axes(self.target, module)
-        stateful = type(module) in self.target.state
-        if own is None or own == self.layout.axes or (own < self.layout.axes and not stateful):
-            return
-        mode = self.target.mode_attribute
-        self._problem(
-            f"is in {mode}={getattr(module, str(mode))!r} and takes {own} axes before the "
-            f"features, the network has {self.layout.axes}, by its layer {self.layout.decided_by}",
-            f"give all layers of the network one {mode}",
-        )
+    def _demand_layout(self, module: nn.Module, x: Signal) -> None:
+        own, seen = own_axes(self.target, module), len(x.leading.shape)
+        stateful = bool(memory(self.target, module))
+        if stateful and x.leading.merged:
+            self.problem(
+                "gets time and batch as one axis, and would take them for one step",
+                "use layer.MultiStepContainer for layers with a state",
+            )
+        elif own is not None and (own > seen or (own < seen and stateful)):
+            mode = self.target.mode_attribute
+            by = f", by its layer {self.layout.decided_by}" if self.layout.decided_by else ""
+            self.problem(
+                f"is in {mode}={getattr(module, str(mode))!r} and takes {own} axes before the "
+                f"features, and gets {seen}; the network has {self.layout.axes}{by}",
+                f"give all layers of the network one {mode}",
+            )
 
     def _demand_own_weights(self, module: nn.Module) -> None:
         """Refuse a layer whose weights are made anew by a hook at each call."""
         for hook in module._forward_pre_hooks.values():
             if type(hook).__module__.startswith("torch.nn.utils."):
-                self._problem(
+                self.problem(
                     f"has its weights computed at each call, by {type(hook).__name__}",
                     "make them permanent first (remove_weight_norm, remove_spectral_norm, "
                     "prune.remove)",
                 )
-
-    def _batch_axes(self, module: nn.Module) -> int:
-        """The axes that the layer sees: one that takes several itself merges them."""
-        own = own_axes(self.target, module)
-        return 1 if own is not None and own > 1 else self.layout.axes
 
     def _unmapped(self, cls: type[nn.Module]) -> tuple[str, str]:
         """Why a layer is not converted, and what to do."""
@@ -288,25 +365,27 @@ class _Tracer:
         try:
             if operation is None or not _takes(operation, args, kwargs):
                 name = bare_name(function)
-                raise Unsupported("no node stands for", operations.advice(name))
+                raise Unsupported("no node stands for", refusing.advice(name))
             return operation(*args, **kwargs)
         except Unsupported as refusal:
             return self._refused_operation(function, refusal, signals_in((args, kwargs)))
 
-    def insert(self, name: str, node: nir.NIRNode, x: Signal, features: Shape) -> Signal:
+    def insert(
+        self, name: str, node: nir.NIRNode, x: Signal, features: Shape, *, junction: bool = False
+    ) -> Signal:
         """The signal behind an operation that becomes a node of its own."""
-        self.calls.append(Call(name, None, node, x.sources))
-        return x.successor(features, (len(self.calls),), memory=_memory(node, x))
+        call = Call(name, None, node, junction=junction, inputs=x.sources)
+        return self._behind(call, x, features)
 
     def _refused_operation(
         self, function: Callable[..., Any], refusal: Unsupported, signals: list[Signal]
     ) -> Signal:
-        reads_numbers = bare_name(function) in operations.READS_NUMBERS
+        reads_numbers = bare_name(function) in refusing.READS_NUMBERS
         guessed = any(signal.uncertain for signal in signals)
         if not (guessed and (refusal.about_shape or reads_numbers)):
             where = calling_line(self.not_users)
             what = f"forward calls {full_name(function)}, which {refusal.what} ({where})"
-            self._problem(what, refusal.advice)
+            self.problem(what, refusal.advice)
         if reads_numbers:
             raise _Halt
         return signals[0].guess()
@@ -330,19 +409,19 @@ class _Tracer:
         """A module's path; the class for the network itself, and for what isn't part of it."""
         return self.paths.get(id(module)) or type(module).__name__
 
-    def _problem(self, what: str, advice: str) -> None:
+    def problem(self, what: str, advice: str) -> None:
         self.problems[Problem(self.inside[-1], what, advice)] = None
 
     def _halt(self, what: str, advice: str) -> _Halt:
-        self._problem(what, advice)
+        self.problem(what, advice)
         return _Halt()
 
     def _mismatch(self, what: str, x: Signal) -> None:
         """A layer that doesn't take the shape it gets; unless that shape is only a guess."""
         if not x.uncertain:
-            axes = self.layout.axes
+            axes = len(x.leading.shape)
             before = "one axis" if axes == 1 else f"{axes} axes"
-            self._problem(
+            self.problem(
                 what,
                 f"the signal has the shape {tuple(x.shape)} here, features {x.features} behind "
                 f"{before} of batch or time; check that example_input is what the network takes",
@@ -358,33 +437,61 @@ class _Tracer:
             "an export runs forward with a tensor of the example_input's shape that has no numbers",
         )
 
-    def _single_output(self, output: Any) -> Signal | None:
-        if isinstance(output, Signal):
-            return output
+    # Outputs
+
+    def _outputs(self, result: Any) -> tuple[Port, ...]:
+        """What the network returns."""
         # An imported network returns (output, state), as nirtorch has it, and keeps its state.
-        if isinstance(self.net, fx.GraphModule) and _is_output_and_state(output):
-            signal: Signal = output[0]
-            return signal
-        held = "no tensor" if not signals_in(output) else f"a {type(output).__name__}"
-        if isinstance(output, torch.Tensor):
-            held = "a constant"
+        if isinstance(self.net, fx.GraphModule) and _is_output_and_state(result):
+            result = result[0]
+        if isinstance(result, Mapping) and all(isinstance(key, str) for key in result):
+            return tuple(self._output(key, value, f" in {key!r}") for key, value in result.items())
+        if isinstance(result, (tuple, list)) and result:
+            several = enumerate(result)
+            return tuple(self._output("", value, f" at {k}") for k, value in several)
+        return (self._output("", result, ""),)
+
+    def _output(self, name: str, value: object, where: str) -> Port:
+        if isinstance(value, Signal):
+            self._demand_whole(value, where)
+            return _port(name, value, value.sources)
+        held = "a constant" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
         problem = Problem(
             type(self.net).__name__,
-            f"forward returns {held} where NIR has an output",
-            "return one tensor that comes from the input",
+            f"forward returns {held}{where} where NIR has an output",
+            "return a tensor that comes from the input, or a tuple or dictionary of such",
         )
         self.problems[problem] = None
-        return None
+        return Port(name, ())
+
+    def _demand_whole(self, value: Signal, where: str) -> None:
+        if len(value.leading.shape) != self.layout.axes:
+            problem = Problem(
+                type(self.net).__name__,
+                f"forward returns {tuple(value.shape)}{where}, with time and batch in one axis",
+                "give the output the axes that the input has",
+            )
+            self.problems[problem] = None
 
 
-def _input_name(target: Target, net: nn.Module) -> str:
-    """The name of the forward's first parameter; `input` for a layer that names none."""
-    if type(net) in target.exporters:
-        return "input"
-    for name, parameter in inspect.signature(net.forward).parameters.items():
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-            return name
-    return "input"
+def _port(name: str, signal: Signal, inputs: Sources = ()) -> Port:
+    return Port(name, signal.features, inputs=inputs)
+
+
+def _features(nodes: Sequence[nir.NIRNode], features: Shape) -> list[Shape]:
+    """The features behind each node of a chain."""
+    behind = []
+    for node in nodes:
+        features = shapes.output_shape(node, features)
+        behind.append(features)
+    return behind
+
+
+def _is_binary(node: nir.NIRNode, x: Signal) -> bool:
+    """Whether what a node sends on is 0 or 1 everywhere."""
+    if isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)):
+        return True
+    return x.binary and isinstance(node, (nir.Flatten, nir.Delay))
 
 
 def _memory(node: nir.NIRNode, x: Signal) -> Memory:

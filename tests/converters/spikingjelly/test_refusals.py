@@ -77,7 +77,7 @@ LAYERS: dict[str, tuple[nn.Module, str]] = {
     "activation": (Calls(torch.relu), "0: forward calls torch.relu, which no node stands for"),
     "mean": (Calls(lambda x: x.mean(1)), "0: forward calls torch.Tensor.mean"),
     "constant": (Calls(lambda x: x + 0.5), "0: forward calls torch.Tensor.add, which adds"),
-    "doubled": (Calls(lambda x: x + x), "0: forward calls torch.Tensor.add"),
+    "squared": (Calls(lambda x: x * x), "0: forward calls torch.Tensor.mul, which multiplies"),
     "indexed": (Calls(lambda x: x[:, 0]), "0: forward calls torch.Tensor.__getitem__"),
 }
 
@@ -223,8 +223,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         spikingjelly.import_from_nir(path)
     with pytest.raises(FileNotFoundError):
         spikingjelly.import_from_nir(tmp_path / "missing.nir")
+    net = nn.Sequential(neuron.IFNode())
     with pytest.raises(InvalidArgument, match="save_path: there is no folder"):
-        net = nn.Sequential(neuron.IFNode())
         spikingjelly.export_to_nir(net, IMAGE, tmp_path / "missing" / "x.nir")
     with pytest.raises(InvalidArgument, match="step_mode: is 'x'"):
         spikingjelly.import_from_nir(graph(lif()), step_mode="x")  # type: ignore[arg-type]

@@ -93,10 +93,10 @@ def from_lif(node: nir.LIF, at: ImportSite) -> cells.LIF:
         scaled = False
         tau = node_r
     else:
-        raise at.refuse(
+        raise at.unfit(
             f"r is {node_r:g}; cells.LIF has r = 1 where scaled or r = tau = {tau:g} where not "
             "scaled",
-            field="r",
+            "r",
         )
 
     v_reset: float | None

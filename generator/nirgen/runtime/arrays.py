@@ -1,0 +1,52 @@
+"""Arrays without copies of them: what they repeat, and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def distinct(array: Any) -> Array:
+    """An array without the repetitions that a broadcast made: a view with the same values."""
+    values: Array = np.asarray(array)
+    if 0 not in values.strides:
+        return values
+    return values[tuple(slice(1) if stride == 0 else slice(None) for stride in values.strides)]
+
+
+def constant(array: Array) -> Any:
+    """The one number that all elements are, bit by bit; None if they differ, or there are none.
+
+    Reads an array up to the first element that differs, and of a broadcast one each element once.
+    """
+    values = distinct(array)
+    if values.size == 0 or values.dtype.kind not in "fiu" or values.itemsize > 8:
+        return None
+    first = values[(slice(1),) * values.ndim]
+    bits = f"u{values.itemsize}"  # NaN is not equal to itself, and 0.0 is to -0.0
+    if values.size > 1 and not _all_equal(values.view(bits), first.view(bits)):
+        return None
+    return first.ravel()[0]
+
+
+def _all_equal(values: Array, first: Array) -> bool:
+    return all(bool((part == first).all()) for part in slabs(values, _READ_AT_ONCE))
+
+
+def slabs(array: Array, size: int) -> Iterator[Array]:
+    """Parts of an array along its first axis: views of about `size` bytes, at least one row."""
+    if array.nbytes <= size or array.ndim == 0:
+        yield array
+        return
+    rows = max(1, size * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
+
+
+_READ_AT_ONCE = 1 << 16
+"""Bytes that are compared before it is looked whether they were all equal."""

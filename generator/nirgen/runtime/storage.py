@@ -1,0 +1,198 @@
+"""The groups of a NIR file, as trees.
+
+A tree is what a group holds, by name: trees, strings, lists of strings, numbers and arrays.
+Reading follows no link but the plain ones, to each object once, and notes the place of what can't
+be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+from h5py import h5d, h5g, h5l, h5o, h5p
+
+from nirgen.runtime.datasets import (
+    Compression,
+    Reader,
+    name_in_utf8,
+    write_numbers,
+    write_text,
+)
+from nirgen.runtime.errors import InvalidFile, Problem
+from nirgen.runtime.nesting import DEEPEST
+
+Tree = dict[str, Any]
+
+_DEEPEST_GROUP = 3 * DEEPEST
+"""How many levels of groups are read: two for a graph in a graph, and some for metadata."""
+
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What h5py raises about a file that it can't make sense of."""
+
+
+# Writing
+
+
+def save(tree: Tree, file: io.FileIO, compression: Compression) -> None:
+    """Make an HDF5 file of a tree.
+
+    The format is that of HDF5 1.8, whose checksums tell damage in all but the numbers.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    with h5py.File(
+        file, "w", libver="v108", alignment_threshold=_LARGE, alignment_interval=_ALIGNMENT
+    ) as root:
+        _save(tree, root.id, file, compression)
+
+
+def _save(tree: Tree, group: h5g.GroupID, file: io.FileIO, compression: Compression) -> None:
+    for name, value in tree.items():
+        link = name.encode("utf-8")
+        if isinstance(value, dict):
+            # The order in which nodes were created is that of execution.
+            made = _ORDERED if name == "nodes" else None
+            _save(value, h5g.create(group, link, _NAME, made), file, compression)
+        elif isinstance(value, (str, list)):
+            write_text(group, link, value)
+        else:
+            write_numbers(group, link, value, file, compression)
+
+
+def _ordered() -> h5p.PropGCID:
+    """The properties of a group that knows the order in which its members were made."""
+    properties = h5p.create(h5p.GROUP_CREATE)
+    properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    return properties
+
+
+_NAME = name_in_utf8()
+_ORDERED = _ordered()
+_LARGE, _ALIGNMENT = 4096, 64
+"""Arrays from this many bytes on start at a multiple of so many, as vector units like it."""
+
+
+# Reading
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[h5py.File]:
+    """The HDF5 file at `path`, to be read.
+
+    Raises:
+        OSError: the system has something against it.
+        InvalidFile: it is no HDF5 file.
+    """
+    with open(path, "rb"):
+        pass  # says what the system has against it better than HDF5 does
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        problem = Problem(str(path), f"is not an HDF5 file, or damaged: {error}")
+        raise InvalidFile(problem) from error
+    with file:
+        yield file
+
+
+def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
+    """What a group at the file's root holds, and all that can't be read of it.
+
+    Args:
+        file: an open file.
+        name: of the group.
+        map_arrays: whether arrays may be views of the file.
+    """
+    loading = _Loading(file, map_arrays)
+    return loading.root(file.id, name), loading.damages
+
+
+class _Loading:
+    """One reading of a file; `damages` has what is wrong with it, each with its place."""
+
+    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
+        self.damages: list[Problem] = []
+        self._reader = Reader(file, map_arrays)
+        self._seen: set[int] = set()
+
+    def root(self, file: Any, name: str) -> Tree | None:
+        """What the group `name` holds; None if there is no such group."""
+        place = f"/{name}"
+        with self._noting(place):
+            for link, info in _links(file):
+                if link == name.encode():
+                    member = self._opened(file, link, info)
+                    if isinstance(member, h5g.GroupID):
+                        return self._tree(member, place, 0)
+        self.damages.append(Problem(place, "is missing, or not a group: this is no NIR file"))
+        return None
+
+    def _tree(self, group: h5g.GroupID, place: str, depth: int) -> Tree:
+        """All that a group holds; what can't be read is noted and left out."""
+        tree: Tree = {}
+        with self._noting(place):
+            if depth > _DEEPEST_GROUP:
+                raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
+            for link, info in _links(group):
+                name = link.decode("utf-8", "backslashreplace")
+                at = f"{place}/{name}"
+                with self._noting(at):
+                    member = self._opened(group, link, info)
+                    if isinstance(member, h5g.GroupID):
+                        tree[name] = self._tree(member, at, depth + 1)
+                    elif isinstance(member, h5d.DatasetID):
+                        tree[name] = self._reader.value(member)
+                    else:
+                        raise ValueError("it is neither a group nor a dataset")
+        return tree
+
+    def _opened(self, group: h5g.GroupID, name: bytes, info: h5l.LinkInfo) -> Any:
+        """What a link leads to.
+
+        Raises:
+            ValueError: it leads out of the file, or to where another one led.
+        """
+        if info.type != h5l.TYPE_HARD:
+            raise ValueError(f"it is a link to {_told(group, name, info)}, which is not followed")
+        if info.u in self._seen:
+            raise ValueError("it is linked to from two places")
+        self._seen.add(info.u)
+        return h5o.open(group, name)
+
+    @contextlib.contextmanager
+    def _noting(self, place: str) -> Iterator[None]:
+        """Inside, what h5py raises is noted as damage at `place`."""
+        try:
+            yield
+        except _DAMAGE as error:
+            self.damages.append(Problem(place, f"can't be read: {error}"))
+
+
+def _links(group: h5g.GroupID) -> list[tuple[bytes, h5l.LinkInfo]]:
+    """The links of a group: in the order of their creation where it is known, else of names."""
+    links: list[tuple[bytes, h5l.LinkInfo]] = []
+    group.links.iterate(lambda name, info: links.append((name, info)), info=True)
+    if all(info.corder_valid for _, info in links):
+        links.sort(key=lambda link: link[1].corder)
+    return links
+
+
+def _told(group: h5g.GroupID, name: bytes, info: h5l.LinkInfo) -> str:
+    """Where a soft or external link says that it leads."""
+    if info.type not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
+        return "somewhere that HDF5 doesn't know"
+    return repr(group.links.get_val(name))
