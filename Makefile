@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+BASE ?= HEAD
+FORMAT ?= text
 
-.PHONY: help demo test generate check lint clean
+.PHONY: help demo test generate check diff lint clean
 
 help:          ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -21,6 +23,9 @@ generate: $(READY)   ## write the converters that the mappings say
 
 check: $(READY)      ## prove that the committed converters are current
 	$(RUN)/nirgen check
+
+diff: $(READY)       ## say what a change of the mappings means (BASE=main FORMAT=markdown)
+	@$(RUN)/nirgen diff $(BASE) --format $(FORMAT)
 
 lint: $(READY)       ## linters and the type checker
 	$(RUN)/ruff check .

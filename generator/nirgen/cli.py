@@ -1,4 +1,4 @@
-"""`nirgen`: generate converters from mappings, and check that they are current."""
+"""`nirgen`: generate converters from mappings, check that they are current, review changes."""
 
 from __future__ import annotations
 
@@ -9,42 +9,39 @@ from pathlib import Path
 
 from nirgen import emit, mapping
 from nirgen.emit import write
+from nirgen.review import commands as review
+from nirgen.review.errors import ReviewError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line.
 
     Returns:
-        0 if all is well; 1 if a mapping has problems, or `check` found a difference.
+        0 if all is well; 1 if a mapping has problems, `check` or `signatures` found a difference,
+        or `diff --fail-on-loss` a loss; 2 if the command can't be carried out.
     """
     options = _parser().parse_args(arguments)
     try:
-        texts = emit.generate(mapping.load(options.mappings))
+        return int(options.run(options))
     except mapping.MappingError as error:
-        print(error, file=sys.stderr)
         count = len(error.problems)
         noun = "problem" if count == 1 else "problems"
-        print(f"{count} {noun}; nothing was written", file=sys.stderr)
+        print(f"{error}\n{count} {noun}; nothing was written", file=sys.stderr)
         return 1
-    command = _check if options.command == "check" else _generate
-    return command(texts, options.output, options)
+    except ReviewError as error:
+        print(f"nirgen {options.command}: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nirgen", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, says in (
-        ("generate", "write the converters; only files that change are touched"),
-        ("check", "compare the converters with the mappings; write nothing"),
+    for name, says, run in (
+        ("generate", "write the converters; only files that change are touched", _generate),
+        ("check", "compare the converters with the mappings; write nothing", _check),
     ):
         command = commands.add_parser(name, help=says, description=says)
-        command.add_argument(
-            "--mappings",
-            type=Path,
-            default=Path("mappings"),
-            metavar="DIR",
-            help="the folder of the mappings (default: mappings)",
-        )
+        review.add_mappings(command)
         command.add_argument(
             "--output",
             type=Path,
@@ -52,10 +49,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help="the package to write (default: generated/nir_exchange)",
         )
+        command.set_defaults(run=run)
+    review.add(commands)
     return parser
 
 
-def _generate(texts: emit.Texts, output: Path, options: argparse.Namespace) -> int:
+def _generate(options: argparse.Namespace) -> int:
+    texts, output = emit.generate(mapping.load(options.mappings)), options.output
     changes = write.write(texts, output)
     for line in changes.lines():
         print(line)
@@ -64,7 +64,8 @@ def _generate(texts: emit.Texts, output: Path, options: argparse.Namespace) -> i
     return 0
 
 
-def _check(texts: emit.Texts, output: Path, options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
+    texts, output = emit.generate(mapping.load(options.mappings)), options.output
     changes = write.compare(texts, output)
     if not changes:
         print(f"{output} is current")

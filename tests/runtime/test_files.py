@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,84 +15,8 @@ import numpy as np
 import pytest
 
 from nirgen.runtime import files, shapes
-from nirgen.runtime.errors import InvalidFile, InvalidGraph, NirExchangeError
-
-
-def neurons(*fields: str, shape: tuple[int, ...] = (6,)) -> dict[str, Any]:
-    """A different array for each field."""
-    return {name: np.full(shape, 0.5 + k) for k, name in enumerate(fields)}
-
-
-MEMBRANE = ("tau", "r", "v_leak")
-CUBA = ("tau_syn", "tau_mem", "r", "v_leak")
-FIRING = ("v_threshold", "v_reset")
-
-METADATA = {
-    "text": "naïve",
-    "whole": 3,
-    "real": 0.5,
-    "yes": True,
-    "list": [1, 2],
-    "words": ["a", "b"],
-    "inner": {"deep": {"er": "x"}},
-}
-
-
-def all_kinds() -> nir.NIRGraph:
-    """A chain of one node of every kind, a graph in it, and metadata."""
-    rng = np.random.default_rng(0)
-    inner = nir.NIRGraph(
-        {"in": nir.Input(np.array([6])), "out": nir.Output(np.array([6]))},
-        [("in", "out")],
-        metadata={"name": "inner"},
-    )
-    chain: dict[str, nir.NIRNode] = {
-        "input": nir.Input(np.array([4, 9, 12])),
-        "conv2d": nir.Conv2d((9, 12), rng.random((6, 2, 3, 4)), 1, (1, 0), 1, 2, np.zeros(6)),
-        "same": nir.Conv2d((9, 9), rng.random((6, 6, 3, 3)), 1, "same", 1, 1, np.zeros(6)),
-        "sum": nir.SumPool2d(np.array([3, 3]), np.array([3, 3]), np.array([0, 0])),
-        "avg": nir.AvgPool2d(np.array([3, 1]), np.array([1, 1]), np.array([0, 0])),
-        "flat": nir.Flatten({"input": np.array([6, 1, 3])}, 1, 2),
-        "conv1d": nir.Conv1d(3, rng.random((6, 6, 3)), 1, 0, 1, 1, np.zeros(6)),
-        "flatter": nir.Flatten({"input": np.array([6, 1])}, 0, -1),
-        "affine": nir.Affine(rng.random((6, 6), dtype=np.float32), np.zeros(6)),
-        "linear": nir.Linear(rng.random((6, 6))),
-        "scale": nir.Scale(np.ones(6)),
-        "i": nir.I(**neurons("r")),
-        "if.dot": nir.IF(**neurons("r", *FIRING)),
-        "li": nir.LI(**neurons(*MEMBRANE)),
-        "lif mit Leerzeichen ü": nir.LIF(**neurons(*MEMBRANE, *FIRING), metadata=METADATA),
-        "cuba_li": nir.CubaLI(**neurons(*CUBA, "w_in")),
-        "cuba_lif": nir.CubaLIF(**neurons(*CUBA, *FIRING, "w_in")),
-        "threshold": nir.Threshold(np.ones(6)),
-        "delay": nir.Delay(np.ones(6)),
-        "sub": inner,
-        "output": nir.Output(np.array([6])),
-    }
-    names = list(chain)
-    edges = list(pairwise(names))
-    return nir.NIRGraph(chain, edges, metadata={"made": "by hand"}, type_check=False)
-
-
-def assert_same(a: Any, b: Any) -> None:
-    """Equal in every field of every node."""
-    assert type(a) is type(b)
-    if isinstance(a, nir.NIRGraph):
-        assert [tuple(edge) for edge in a.edges] == [tuple(edge) for edge in b.edges]
-        assert a.nodes.keys() == b.nodes.keys()
-        for name in a.nodes:
-            assert_same(a.nodes[name], b.nodes[name])
-    else:
-        for name, value in a.to_dict().items():
-            if name != "metadata":
-                assert np.array_equal(value, b.to_dict()[name]), name
-    np.testing.assert_equal(a.metadata, b.metadata)
-
-
-def lif_graph() -> nir.NIRGraph:
-    lif = nir.LIF(**neurons(*MEMBRANE, *FIRING, shape=(3,)))
-    nodes = {"in": nir.Input(np.array([3])), "lif": lif, "out": nir.Output(np.array([3]))}
-    return nir.NIRGraph(nodes, [("in", "lif"), ("lif", "out")])
+from nirgen.runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, NirExchangeError
+from tests.runtime.samples import all_kinds, assert_same, lif_graph
 
 
 @pytest.fixture
@@ -158,13 +81,6 @@ class TestThereAndBack:
             assert graph.nodes["lif"].unknown_fields == {"color": "green"}
             assert graph.unknown_fields == {"made": {"by": 3}}
             files.write(path, graph)
-
-    def test_numbers_lie_in_the_file_as_in_memory(self, path: Path) -> None:
-        files.write(path, lif_graph())
-        with h5py.File(path) as file:
-            tau = file["node/nodes/lif/tau"]
-            assert (tau.chunks, tau.compression) == (None, None)
-            assert tau.id.get_offset() is not None
 
 
 class TestOlderFiles:
@@ -364,66 +280,3 @@ class TestNoNirFile:
             path.write_bytes(damaged[: rng.choice([None, rng.randrange(len(damaged))])])
             with contextlib.suppress(NirExchangeError):
                 assert isinstance(files.read(path), nir.NIRGraph)
-
-
-class TestWriting:
-    def test_replaces_a_file(self, path: Path) -> None:
-        path.write_text("old")
-        files.write(path, lif_graph())
-        assert_same(files.read(path), lif_graph())
-        assert os.listdir(path.parent) == ["net.nir"]
-
-    def test_follows_a_link_to_the_file(self, path: Path) -> None:
-        link = path.with_name("link.nir")
-        link.symlink_to(path)
-        files.write(link, lif_graph())
-        assert link.is_symlink()
-        assert path.is_file()
-
-    def test_gives_the_usual_permissions(self, path: Path) -> None:
-        path.with_name("usual").touch()
-        files.write(path, lif_graph())
-        assert path.stat().st_mode == path.with_name("usual").stat().st_mode
-
-    @pytest.mark.parametrize("failing", ["_store", "_flush"])
-    @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-    def test_leaves_the_old_file_and_no_litter(
-        self, path: Path, failing: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        path.write_text("old")
-
-        def fail(*_: Any) -> None:
-            raise error
-
-        monkeypatch.setattr(files, failing, fail)
-        with pytest.raises(type(error)):
-            files.write(path, lif_graph())
-        assert os.listdir(path.parent) == ["net.nir"]
-        assert path.read_text() == "old"
-
-    def test_of_what_hdf5_cannot_hold_is_refused_all_at_once(self, path: Path) -> None:
-        graph = lif_graph()
-        lif = graph.nodes["lif"]
-        lif.tau = None
-        lif.metadata = {"a/b": 1, "object": object(), "none": None, "nul": "\0", 3: 3}
-        graph.nodes["."] = nir.Scale(np.ones(3))
-        graph.nodes["other"] = type("Other", (nir.Scale,), {})(np.ones(3))
-        with pytest.raises(InvalidGraph) as caught:
-            files.write(path, graph)
-        assert {problem.place for problem in caught.value.problems} == {
-            TAU,
-            "/node/nodes/lif/metadata/a/b",
-            "/node/nodes/lif/metadata/object",
-            "/node/nodes/lif/metadata/none",
-            "/node/nodes/lif/metadata/nul",
-            "/node/nodes/lif/metadata/3",
-            "/node/nodes/.",
-            "/node/nodes/other/type",
-        }
-        assert os.listdir(path.parent) == []
-
-    def test_of_a_graph_that_holds_itself_is_refused(self, path: Path) -> None:
-        graph = lif_graph()
-        graph.nodes["self"] = graph
-        with pytest.raises(InvalidGraph, match="nested"):
-            files.write(path, graph)

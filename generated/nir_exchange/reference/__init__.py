@@ -25,16 +25,19 @@ What goes out, and comes in::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nir
 import torch
 from torch import fx, nn
 
 from nirgen.runtime import dynamics, reference
+from nirgen.runtime.explaining import explanation
 from nirgen.runtime.exporting import export_network
 from nirgen.runtime.importing import import_graph
 from nirgen.runtime.reference import Cell
+from nirgen.runtime.report import Report
+from nirgen.runtime.sites import ExportOptions
 from nirgen.runtime.target import Target
 
 from . import (
@@ -134,6 +137,8 @@ def export_to_nir(
     dt: float = 1e-4,
     *,
     strict: bool = False,
+    soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate",
+    ties: Literal["keep", "exact"] = "keep",
 ) -> nir.NIRGraph:
     """Export a the reference network to a NIR graph.
 
@@ -144,6 +149,10 @@ def export_to_nir(
         save_path: where to save the graph, as a NIR file; not saved if None.
         dt: the time step of the graph, in seconds.
         strict: refuse layers that are exact only for a reader of the node's metadata.
+        soft_reset: what becomes of a reset by subtraction, which NIR has no field for: it is noted
+            in the node's metadata, written exactly in NIR's own primitives, or refused.
+        ties: "exact" stores the next smaller threshold, in the precision of `example_input`, for
+            layers that fire at v >= v_threshold where NIR's fire at v > v_threshold.
 
     Returns:
         The graph. Shapes are without batch and time; parameters are in physical units.
@@ -152,7 +161,8 @@ def export_to_nir(
         InvalidArgument: `dt` is not a positive finite number, or the like.
         ExportRefused: NIR can't hold the network; lists every layer that stands in the way.
     """
-    return export_network(TARGET, net, example_input, save_path, dt, strict=strict)
+    options = ExportOptions(soft_reset=soft_reset, ties=ties)
+    return export_network(TARGET, net, example_input, save_path, dt, strict=strict, options=options)
 
 
 def import_from_nir(
@@ -191,3 +201,29 @@ def import_from_nir(
         "if_gain": if_gain,
     }
     return import_graph(TARGET, graph, dt, device, dtype, options, strict=strict)
+
+
+def explain(
+    net_or_graph: nn.Module | nir.NIRGraph | str | Path,
+    example_input: Any = None,
+    dt: float = 1e-4,
+    **options: Any,
+) -> Report:
+    """Say what an export of a network, or an import of a graph, makes of each layer or node.
+
+    Nothing is refused: what stands in the way is in the report.
+
+    Args:
+        net_or_graph: a the reference network; or a NIR graph, or the path of a NIR file.
+        example_input: an input as the network takes it; a graph needs none.
+        dt: the time step, in seconds.
+        options: what else `export_to_nir` or `import_from_nir` would be called with.
+
+    Returns:
+        The report: it prints as a table, shows as one in a notebook, and turns into JSON.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile: the file is not a NIR file.
+    """
+    return explanation(export_to_nir, import_from_nir, net_or_graph, example_input, dt, options)

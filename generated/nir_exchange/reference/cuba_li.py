@@ -72,6 +72,7 @@ def from_cubali(node: nir.CubaLI, at: ImportSite) -> reference.CubaLI:
     v_leak = at.values("v_leak")
     w_in = at.values("w_in")
     v_initial = at.initial("v")
+    at.start("i", layer=0.0)
 
     return reference.CubaLI(
         tau_syn=tau_syn,

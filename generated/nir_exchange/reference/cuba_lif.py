@@ -94,11 +94,13 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
 
     reset_by: Literal["set", "subtract"]
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         reset_by = "subtract"
     else:
         reset_by = "set"
     v_initial = at.initial("v")
+    at.start("i", layer=0.0)
 
     return reference.CubaLIF(
         tau_syn=tau_syn,

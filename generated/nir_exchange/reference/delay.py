@@ -43,5 +43,6 @@ def from_delay(node: nir.Delay, at: ImportSite) -> reference.Delay:
         device = device
     """
     delay = at.values("delay")
+    at.start("history", layer=0.0)
 
     return reference.Delay(delay=delay, dt=at.dt, device=at.device)

@@ -73,6 +73,7 @@ def from_if(node: nir.IF, at: ImportSite) -> reference.IF:
 
     reset_by: Literal["set", "subtract"]
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         reset_by = "subtract"
     else:

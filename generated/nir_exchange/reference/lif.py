@@ -83,6 +83,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> reference.LIF:
 
     reset_by: Literal["set", "subtract"]
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         reset_by = "subtract"
     else:

@@ -17,6 +17,8 @@ What goes out, and comes in::
     neuron.LIFNode <-> LIF
     layer.Linear <-> Affine, Linear
     layer.MaxPool2d -> SumPool2d -> Threshold
+    neuron.NonSpikingIFNode -> I
+    neuron.NonSpikingLIFNode -> LI
     neuron.ParametricLIFNode <-> LIF
     neuron.SimpleIFNode -> IF
     neuron.SimpleLIFNode -> LIF
@@ -26,7 +28,7 @@ What goes out, and comes in::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nir
 import torch
@@ -34,10 +36,12 @@ from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
 from nirgen.runtime.cells_spikingjelly import Cell
+from nirgen.runtime.explaining import explanation
 from nirgen.runtime.exporting import export_network
 from nirgen.runtime.importing import import_graph
 from nirgen.runtime.normalized import Normalized, to_nir_again
-from nirgen.runtime.sites import on_request, refused, skipped
+from nirgen.runtime.report import Report
+from nirgen.runtime.sites import ExportOptions, Refused, Skipped, on_request
 from nirgen.runtime.target import Target
 
 from .. import reference
@@ -55,27 +59,29 @@ from . import (
     lif_node,
     linear,
     max_pool2d,
+    non_spiking_if_node,
+    non_spiking_lif_node,
     parametric_lif_node,
     simple_if_node,
     simple_lif_node,
     voting_layer,
 )
 
-CONV_TRANSPOSE = refused(
+CONV_TRANSPOSE = Refused(
     "NIR has no transposed convolution",
     "use a network that does not upsample, or a framework to which it need not leave",
 )
-DROPOUT = skipped("it drops in training only, and NIR describes the trained network")
-IDENTITY = skipped("its output is its input")
-SYNAPSE_FILTER = refused(
+DROPOUT = Skipped("it drops in training only, and NIR describes the trained network")
+IDENTITY = Skipped("its output is its input")
+SYNAPSE_FILTER = Refused(
     "it decays where no spike arrives and holds where one does, and NIR's LI always decays",
     "use a neuron with a synaptic current, CUBALIFNode",
 )
-TEMPORAL_EFFECTIVE_BATCH_NORM = refused(
+TEMPORAL_EFFECTIVE_BATCH_NORM = Refused(
     "it scales each time step by a number of its own, and a NIR graph is the same in all steps",
     "train with BatchNorm, or with ThresholdDependentBatchNorm",
 )
-UPSAMPLE = refused(
+UPSAMPLE = Refused(
     "NIR has no node that repeats or interpolates pixels",
     "use a network that does not upsample, or a framework to which it need not leave",
 )
@@ -127,6 +133,8 @@ TARGET = Target(
         nn.Linear: linear.to_nir,
         layer.MaxPool2d: max_pool2d.to_nir,
         nn.MaxPool2d: max_pool2d.to_nir,
+        neuron.NonSpikingIFNode: non_spiking_if_node.to_nir,
+        neuron.NonSpikingLIFNode: non_spiking_lif_node.to_nir,
         neuron.ParametricLIFNode: parametric_lif_node.to_nir,
         neuron.SimpleIFNode: simple_if_node.to_nir,
         neuron.SimpleLIFNode: simple_lif_node.to_nir,
@@ -166,12 +174,15 @@ TARGET = Target(
         layer.Delay: ("queue",),
         neuron.IFNode: ("v",),
         neuron.LIFNode: ("v",),
+        neuron.NonSpikingIFNode: ("v",),
+        neuron.NonSpikingLIFNode: ("v",),
         neuron.ParametricLIFNode: ("v",),
         neuron.SimpleIFNode: ("v",),
         neuron.SimpleLIFNode: ("v",),
     },
     mode_attribute="step_mode",
     leading_axes={"s": 1, "m": 2},
+    fires=">=",
     containers={
         layer.SeqToANNContainer: "through",
         layer.MultiStepContainer: "through",
@@ -191,6 +202,8 @@ def export_to_nir(
     dt: float = 1e-4,
     *,
     strict: bool = False,
+    soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate",
+    ties: Literal["keep", "exact"] = "keep",
 ) -> nir.NIRGraph:
     """Export a SpikingJelly network to a NIR graph.
 
@@ -201,6 +214,10 @@ def export_to_nir(
         save_path: where to save the graph, as a NIR file; not saved if None.
         dt: the time step of the graph, in seconds.
         strict: refuse layers that are exact only for a reader of the node's metadata.
+        soft_reset: what becomes of a reset by subtraction, which NIR has no field for: it is noted
+            in the node's metadata, written exactly in NIR's own primitives, or refused.
+        ties: "exact" stores the next smaller threshold, in the precision of `example_input`, for
+            layers that fire at v >= v_threshold where NIR's fire at v > v_threshold.
 
     Returns:
         The graph. Shapes are without batch and time; parameters are in physical units.
@@ -209,7 +226,8 @@ def export_to_nir(
         InvalidArgument: `dt` is not a positive finite number, or the like.
         ExportRefused: NIR can't hold the network; lists every layer that stands in the way.
     """
-    return export_network(TARGET, net, example_input, save_path, dt, strict=strict)
+    options = ExportOptions(soft_reset=soft_reset, ties=ties)
+    return export_network(TARGET, net, example_input, save_path, dt, strict=strict, options=options)
 
 
 def import_from_nir(
@@ -251,3 +269,29 @@ def import_from_nir(
         "learn_tau": learn_tau,
     }
     return import_graph(TARGET, graph, dt, device, dtype, options, strict=strict)
+
+
+def explain(
+    net_or_graph: nn.Module | nir.NIRGraph | str | Path,
+    example_input: Any = None,
+    dt: float = 1e-4,
+    **options: Any,
+) -> Report:
+    """Say what an export of a network, or an import of a graph, makes of each layer or node.
+
+    Nothing is refused: what stands in the way is in the report.
+
+    Args:
+        net_or_graph: a SpikingJelly network; or a NIR graph, or the path of a NIR file.
+        example_input: an input as the network takes it; a graph needs none.
+        dt: the time step, in seconds.
+        options: what else `export_to_nir` or `import_from_nir` would be called with.
+
+    Returns:
+        The report: it prints as a table, shows as one in a notebook, and turns into JSON.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile: the file is not a NIR file.
+    """
+    return explanation(export_to_nir, import_from_nir, net_or_graph, example_input, dt, options)

@@ -87,6 +87,7 @@ def to_nir(
         )
 
     if at.rank == 1:
+        at.where("rank == 1")
         at.foldable()
         return nir.Affine(
             weight=diagonal(gain / sqrt(var + eps)),
@@ -94,6 +95,7 @@ def to_nir(
             metadata=at.metadata,
         )
     elif at.rank == 2:
+        at.where("rank == 2")
         at.foldable()
         return nir.Conv1d(
             input_shape=at.length,
@@ -106,6 +108,7 @@ def to_nir(
             metadata=at.metadata,
         )
     else:
+        at.where("rank > 2")
         at.foldable()
         return nir.Conv2d(
             input_shape=at.spatial_shape,

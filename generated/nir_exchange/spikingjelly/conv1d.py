@@ -58,6 +58,7 @@ def to_nir(module: layer.Conv1d | nn.Conv1d, at: ExportSite) -> nir.Conv1d:
     if bias:
         node_bias = at.tensor(module.bias)
     else:
+        at.where("not bias")
         node_bias = zeros(out_channels)
         at.remember(bias=False)
 
@@ -94,6 +95,7 @@ def from_conv1d(node: nir.Conv1d, at: ImportSite) -> layer.Conv1d:
     groups = int(node.groups)
 
     if at.noted(bias=False) and at.all_zero("bias"):
+        at.where("node.metadata['bias'] = False")
         bias = False
     else:
         bias = True

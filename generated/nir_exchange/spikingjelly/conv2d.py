@@ -58,6 +58,7 @@ def to_nir(module: layer.Conv2d | nn.Conv2d, at: ExportSite) -> nir.Conv2d:
     if bias:
         node_bias = at.tensor(module.bias)
     else:
+        at.where("not bias")
         node_bias = zeros(out_channels)
         at.remember(bias=False)
 
@@ -94,6 +95,7 @@ def from_conv2d(node: nir.Conv2d, at: ImportSite) -> layer.Conv2d:
     groups = int(node.groups)
 
     if at.noted(bias=False) and at.all_zero("bias"):
+        at.where("node.metadata['bias'] = False")
         bias = False
     else:
         bias = True

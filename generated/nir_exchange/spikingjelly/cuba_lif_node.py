@@ -53,9 +53,11 @@ def to_nir(module: neuron.CUBALIFNode, at: ExportSite) -> nir.CubaLIF:
         )
 
     if v_reset is not None:
+        at.where("v_reset is not None")
         node_v_reset = v_reset
         at.start("v", layer=v_reset, node=0.0)
     else:
+        at.where("v_reset is None")
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
@@ -119,12 +121,15 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
 
     v_reset: float | None
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         v_reset = None
         at.demand("v_reset", node_v_reset, 0.0, "0")
+        at.start("v", layer=0.0)
     else:
         v_reset = node_v_reset
         at.start("v", layer=v_reset, node=0.0)
+    at.start("i", layer=0.0)
 
     return neuron.CUBALIFNode(
         c_decay=c_decay,

@@ -38,5 +38,6 @@ def from_delay(node: nir.Delay, at: ImportSite) -> layer.Delay:
     """
     node_delay = at.uniform("delay")
     delay_steps = round(node_delay / at.dt)
+    at.start("history", layer=0.0)
 
     return layer.Delay(delay_steps=delay_steps)

@@ -47,13 +47,17 @@ def to_nir(module: layer.Flatten | nn.Flatten, at: ExportSite) -> nir.Flatten:
         )
 
     if start_dim >= at.batch_axes:
+        at.where("start_dim >= batch_axes")
         node_start_dim = start_dim - at.batch_axes
     else:
+        at.where("start_dim < 0")
         node_start_dim = start_dim
 
     if end_dim >= at.batch_axes:
+        at.where("end_dim >= batch_axes")
         node_end_dim = end_dim - at.batch_axes
     else:
+        at.where("end_dim < 0")
         node_end_dim = end_dim
 
     return nir.Flatten(
@@ -75,13 +79,17 @@ def from_flatten(node: nir.Flatten, at: ImportSite) -> layer.Flatten:
         end_dim   = node.end_dim                 where node.end_dim < 0
     """
     if node.start_dim >= 0:
+        at.where("node.start_dim >= 0")
         start_dim = int(node.start_dim) + at.batch_axes
     else:
+        at.where("node.start_dim < 0")
         start_dim = int(node.start_dim)
 
     if node.end_dim >= 0:
+        at.where("node.end_dim >= 0")
         end_dim = int(node.end_dim) + at.batch_axes
     else:
+        at.where("node.end_dim < 0")
         end_dim = int(node.end_dim)
 
     return layer.Flatten(start_dim=start_dim, end_dim=end_dim)

@@ -41,8 +41,10 @@ def to_nir(module: neuron.IFNode, at: ExportSite) -> nir.IF:
         )
 
     if v_reset is not None:
+        at.where("v_reset is not None")
         node_v_reset = v_reset
     else:
+        at.where("v_reset is None")
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
@@ -70,11 +72,14 @@ def from_if(node: nir.IF, at: ImportSite) -> neuron.IFNode:
 
     v_reset: float | None
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         v_reset = None
         at.demand("v_reset", node_v_reset, 0.0, "0")
+        at.start("v", layer=0.0)
     else:
         v_reset = node_v_reset
+        at.start("v", layer=v_reset)
 
     return neuron.IFNode(v_threshold=v_threshold, v_reset=v_reset)
 

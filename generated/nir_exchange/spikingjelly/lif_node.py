@@ -52,14 +52,18 @@ def to_nir(module: neuron.LIFNode, at: ExportSite) -> nir.LIF:
         )
 
     if decay_input:
+        at.where("decay_input")
         r = 1.0
     else:
+        at.where("not decay_input")
         r = tau
 
     if v_reset is not None:
+        at.where("v_reset is not None")
         v_leak = v_reset
         node_v_reset = v_reset
     else:
+        at.where("v_reset is None")
         v_leak = 0.0
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
@@ -101,8 +105,10 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.LIFNode:
         )
 
     if at.agree(node_r, 1.0):
+        at.where("node.r = 1")
         decay_input = True
     elif at.agree(node_r, tau):
+        at.where("node.r = tau")
         decay_input = False
         tau = node_r
     else:
@@ -114,13 +120,17 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.LIFNode:
 
     v_reset: float | None
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         v_reset = None
         at.demand("v_leak", node_v_leak, 0.0, "0")
         at.demand("v_reset", node_v_reset, 0.0, "0")
+        at.start("v", layer=0.0)
     else:
+        at.where("node.v_reset = v_reset")
         v_reset = node_v_leak
         at.demand("v_reset", node_v_reset, v_reset, "v_reset")
+        at.start("v", layer=v_reset)
 
     return neuron.LIFNode(
         tau=tau,

@@ -40,8 +40,10 @@ def to_nir(module: neuron.SimpleIFNode, at: ExportSite) -> nir.IF:
         )
 
     if v_reset is not None:
+        at.where("v_reset is not None")
         node_v_reset = v_reset
     else:
+        at.where("v_reset is None")
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
     at.start("v", layer=0.0, node=node_v_reset)

@@ -51,8 +51,10 @@ def to_nir(module: neuron.SimpleLIFNode, at: ExportSite) -> nir.LIF:
         )
 
     if decay_input:
+        at.where("decay_input")
         r = 1.0
     else:
+        at.where("not decay_input")
         r = tau
     at.start("v", layer=0.0, node=v_reset)
 

@@ -163,6 +163,8 @@ class _Exporter:
             yield Block(header, bodies[number] or (Line("pass"),))
 
     def _case(self, case: Case) -> Iterator[Statement]:
+        if case.part.bind:  # for the report, which shows the formulas that applied
+            yield call("at.where", quote(show(case.when)))
         if case.node is not None:
             yield from self._starts(case.part)
             if self.mapping.fold:

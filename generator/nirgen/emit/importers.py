@@ -343,6 +343,8 @@ class _Importer:
 
     def _case(self, case: CaseInverse, alone: bool) -> Iterator[Statement]:
         """A case's parameters. Alone, its demands are still to be checked."""
+        if (case.given or case.inversion.solved) and where(case):
+            yield call("at.where", quote(where(case)))  # for the report
         if case.case.annotate:
             yield call("at.honour", quote(case.case.because))
         for name, value in case.given.items():
@@ -391,15 +393,17 @@ class _Importer:
         return None if limit is None else self.scope.code(fold(limit))
 
     def _starts(self, part: Part) -> Iterator[Statement]:
+        """Where the layer's state starts; the node's metadata may say that it starts elsewhere."""
         for variable, layer in part.start.items():
             if variable in self.backwards.starts:
                 continue
             stated: dict[str, Expression] = {f: Name(NODE + f) for f in self.node.fields}
             stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
             node = substitute(self.node.start[variable], stated)
+            where = {"layer": self.scope.number(layer)}
             if node != layer:
-                where = {"layer": self.scope.number(layer), "node": self.scope.number(node)}
-                yield call("at.start", quote(variable), **where)
+                where["node"] = self.scope.number(node)
+            yield call("at.start", quote(variable), **where)
 
     # --- making the layer ---
 
@@ -497,6 +501,17 @@ def _offer(formula: Expression) -> str:
     """What a case would have had, with its number where that is not in sight."""
     text = for_people(formula)
     return text if isinstance(formula, Literal) else f"{text} = {{{text}:g}}"
+
+
+def where(case: CaseInverse) -> str:
+    """What is true of a node that a case takes, for people; empty if there is nothing to say."""
+    conditions = [f"node.metadata[{k!r}] = {v!r}" for k, v in case.case.metadata.items()]
+    if not conditions:
+        conditions = [f"{NODE}{d.field} = {show(d.formula)}" for d in case.inversion.demands]
+    if not conditions and case.guard is not None:
+        solved = {s.parameter: s.formula for s in case.inversion.solved}
+        conditions = [show(simpler(substitute(case.guard, solved)))]
+    return " and ".join(conditions)
 
 
 def simpler(guard: Expression) -> Expression:

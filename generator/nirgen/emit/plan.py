@@ -113,8 +113,11 @@ def _named(path: str | None) -> tuple[str, str]:
 
 def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     """What the framework's package calls of the runtime."""
+    yield RUNTIME + "explaining", "explanation"
     yield RUNTIME + "exporting", "export_network"
     yield RUNTIME + "importing", "import_graph"
+    yield RUNTIME + "report", "Report"
+    yield RUNTIME + "sites", "ExportOptions"
     yield RUNTIME + "target", "Target"
     if framework.framework.fallback is not None:
         yield RUNTIME + "normalized", "Normalized"
@@ -124,7 +127,7 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     if framework.framework.options:
         yield RUNTIME + "sites", "on_request"
     directions = {mapping.direction for mapping in framework.layers}
-    makers = (("refuse", "refused"), ("skip", "skipped"))
+    makers = (("refuse", "Refused"), ("skip", "Skipped"))
     yield from ((RUNTIME + "sites", maker) for key, maker in makers if key in directions)
 
 
@@ -132,10 +135,10 @@ def _without_node(mapping: LayerMapping) -> tuple[str, ...]:
     """The definition of an exporter that makes no node, and why."""
     name = mapping.stem.upper()
     if mapping.direction == "skip":
-        statement = call("skipped", quote(mapping.because), before=f"{name} = ")
+        statement = call("Skipped", quote(mapping.because), before=f"{name} = ")
     else:
         reasons = quote(mapping.because), quote(mapping.instead)
-        statement = call("refused", *reasons, before=f"{name} = ")
+        statement = call("Refused", *reasons, before=f"{name} = ")
     return tuple(layout([statement]))
 
 
@@ -344,7 +347,8 @@ def _backward_table(mapping: LayerMapping, node: Node) -> Iterator[Row]:
         yield solved.parameter, show(solved.formula), ""
     for choice in backwards.choices:
         for case in choice.cases:
-            where = _where(case)
+            taken = importers.where(case)
+            where = f"where {taken}" if taken else ""
             for name, value in case.given.items():
                 yield name, repr(value), where
             for solved in case.inversion.solved:
@@ -354,18 +358,6 @@ def _backward_table(mapping: LayerMapping, node: Node) -> Iterator[Row]:
     for name, formula in mapping.derive.items():
         fields = {field: Name(NODE + field) for field in names(formula) if field in node.fields}
         yield name, show(substitute(formula, fields)), ""
-
-
-def _where(case: inverse.CaseInverse) -> str:
-    conditions = [f"node.metadata[{k!r}] = {v!r}" for k, v in case.case.metadata.items()]
-    if not conditions:
-        conditions = [
-            f"{NODE}{demand.field} = {show(demand.formula)}" for demand in case.inversion.demands
-        ]
-    if not conditions and case.guard is not None:
-        solved = {s.parameter: s.formula for s in case.inversion.solved}
-        conditions = [show(importers.simpler(substitute(case.guard, solved)))]
-    return f"where {' and '.join(conditions)}" if conditions else ""
 
 
 def _aligned(rows: Iterator[Row]) -> Iterator[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from nirgen.mapping import proofs, rules
 from nirgen.mapping.model import Mappings
 from nirgen.mapping.problems import Location, MappingError, Problem, Problems
-from nirgen.mapping.read import read_mappings
+from nirgen.mapping.read import read_mappings, shipped
 
-__all__ = ["Location", "MappingError", "Mappings", "Problem", "load"]
+__all__ = ["Location", "MappingError", "Mappings", "Problem", "load", "shipped"]
 
 
 def load(folder: Path) -> Mappings:

@@ -103,6 +103,7 @@ class Framework:
     Attributes:
         packages: what is defined in them, and not mapped, is an unmapped layer.
         modules: what the names of layers start with: the module to import.
+        fires: how its neurons compare v with v_threshold, `>` or `>=`.
         options: switches of the import.
         containers: classes whose forward runs other layers in a way of its own, and the runtime's
             name of that way.
@@ -118,6 +119,7 @@ class Framework:
     packages: tuple[str, ...]
     modules: Mapping[str, str]
     mode: Mode | None
+    fires: str
     options: Mapping[str, Option]
     containers: Mapping[str, str]
     cell: str | None

@@ -35,13 +35,23 @@ T = TypeVar("T")
 KINDS = ("parameter", "tensor", "size", "shape")
 
 
+def shipped() -> Path:
+    """The folder of the mappings that this project's own converters were generated from."""
+    installed = Path(__file__).parents[1] / "mappings"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "mappings"
+
+
 def read_mappings(folder: Path, problems: Problems) -> Mappings:
-    """The mappings of a folder: `nir.yaml`, and a folder for each framework."""
-    nodes = _read_file(folder, folder / "nir.yaml", problems, _nodes) or {}
+    """The mappings of a folder: `nir.yaml`, else the shipped one, and a folder for each framework."""
+    primitives = folder if (folder / "nir.yaml").exists() else shipped()
+    nodes = _read_file(primitives, primitives / "nir.yaml", problems, _nodes) or {}
     frameworks = [
         _framework_mappings(folder, path.parent, problems)
         for path in sorted(folder.glob("*/framework.yaml"))
     ]
+    if not frameworks:
+        what = "there are no mappings here"
+        problems.add(Location(folder.name, 1, 1), what, "a folder with a framework.yaml is needed")
     return Mappings(nodes, tuple(found for found in frameworks if found is not None))
 
 
@@ -227,6 +237,7 @@ def _framework(entries: _Entries) -> Framework:
         packages=entries.words("packages"),
         modules=entries.texts("modules"),
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
+        fires=_comparison(entries),
         options=entries.entries("options").each(_option),
         containers=entries.texts("containers"),
         cell=entries.text("cell") or None,
@@ -234,6 +245,14 @@ def _framework(entries: _Entries) -> Framework:
         fallback=entries.text("fallback") or None,
         at=entries.at,
     )
+
+
+def _comparison(entries: _Entries) -> str:
+    """How neurons compare with their threshold; as NIR has it, unless stated."""
+    fires = entries.text("fires") or ">"
+    if fires not in (">", ">="):
+        entries.problems.add(entries.place("fires"), f"`{fires}` is not a way to fire", "> or >=")
+    return fires
 
 
 def _option(name: str, tree: Tree, at: Location) -> Option:

@@ -24,6 +24,19 @@ UNKNOWN = Unknown()
 
 
 @dataclass(frozen=True)
+class Symbol:
+    """A tensor, or what a function makes of tensors: not computed, but told from any other."""
+
+    name: str
+    arguments: tuple[Any, ...] | None = None
+
+    def __str__(self) -> str:
+        if self.arguments is None:
+            return self.name
+        return f"{self.name}({', '.join(map(value_shown, self.arguments))})"
+
+
+@dataclass(frozen=True)
 class Trial:
     """Some inputs, and what was and is computed from them."""
 
@@ -59,11 +72,11 @@ class Measured:
         if self.ratio is not None:
             return f"{self.ratio:.4g} times as much, on all {self.samples} samples"
         where = f"{shown(self.worst.inputs)}: " if self.worst.inputs else ""
-        values = f"{value_shown(self.worst.old)} -> {value_shown(self.worst.new)}"
+        values = f"{where}{value_shown(self.worst.old)} -> {value_shown(self.worst.new)}"
         some = f"changes {self.differing} of {self.samples} samples"
         if self.largest is None:
-            return f"{some}, such as {where}{values}"
-        return f"{some}, by up to {self.largest:.3g} (relative) at {where}{values}"
+            return f"{some}, such as {values}"
+        return f"{some}; largest relative change {self.largest:.3g}, at {values}"
 
 
 def measure(trials: Iterable[Trial]) -> Measured | None:
@@ -71,7 +84,7 @@ def measure(trials: Iterable[Trial]) -> Measured | None:
     known = [t for t in trials if not (_is_unknown(t.old) or _is_unknown(t.new))]
     if not known:
         return None
-    distances = [_distance(trial.old, trial.new) for trial in known]
+    distances = [distance(trial.old, trial.new) for trial in known]
     differing = [distance for distance in distances if distance > ROUNDING]
     finite = [distance for distance in differing if math.isfinite(distance)]
     largest = max(finite, default=None)
@@ -80,15 +93,12 @@ def measure(trials: Iterable[Trial]) -> Measured | None:
 
 
 def computed(formula: Expression, values: Values) -> Any:
-    """The value of a formula; of a function of tensors, what goes into it.
-
-    So `zeros(a)` and `zeros(b)` can be told apart, or not, without a tensor.
-    """
+    """The value of a formula; a symbol, where it is a tensor or a function of tensors."""
     match formula:
         case Call(function, arguments) if FUNCTIONS[function].evaluate is None:
-            return (function, *(computed(argument, values) for argument in arguments))
+            return Symbol(function, tuple(computed(argument, values) for argument in arguments))
         case Name(name) if name not in values:
-            return (name,)
+            return Symbol(name)
     try:
         return evaluate(formula, values)
     except NotComputable:
@@ -104,31 +114,34 @@ def value_shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def distance(old: Any, new: Any) -> float:
+    """The relative change; infinite where something else than a number changed, or zero did."""
+    match old, new:
+        case Symbol(name, tuple() as before), Symbol(other, tuple() as after) if name == other:
+            return distance(before, after)
+        case tuple(), tuple() if len(old) == len(new):
+            return max(map(distance, old, new), default=0.0)
+    if _is_number(old) and _is_number(new) and old != 0:
+        return abs(float(new) - float(old)) / abs(float(old))
+    return 0.0 if old == new else math.inf
+
+
 def _is_unknown(value: Any) -> bool:
-    return value is UNKNOWN or (isinstance(value, tuple) and any(map(_is_unknown, value)))
+    arguments = value.arguments if isinstance(value, Symbol) else None
+    return value is UNKNOWN or any(map(_is_unknown, arguments or ()))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _distance(old: Any, new: Any) -> float:
-    """The relative change; infinite where something else than a number changed, or zero did."""
-    if isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
-        return max(map(_distance, old, new), default=0.0)
-    if _is_number(old) and _is_number(new) and old != 0:
-        return abs(float(new) - old) / abs(old)
-    return 0.0 if old == new else math.inf
-
-
 def _common_ratio(trials: list[Trial]) -> float | None:
-    """New by old, where that is one number, other than 1, for all trials."""
-    ratios = [
-        float(trial.new / trial.old)
-        for trial in trials
-        if _is_number(trial.old) and _is_number(trial.new) and trial.old != 0
-    ]
-    if len(ratios) < len(trials) or abs(ratios[0] - 1.0) <= ROUNDING:
+    """New by old, where that is one number, other than 1, for all trials; nothing of zeros."""
+    if not all(_is_number(trial.old) and _is_number(trial.new) for trial in trials):
         return None
+    changed = [trial for trial in trials if trial.old != 0 or trial.new != 0]
+    if any(trial.old == 0 for trial in changed):
+        return None
+    ratios = [float(trial.new) / float(trial.old) for trial in changed] or [1.0]
     same = all(math.isclose(ratio, ratios[0], rel_tol=1e-9) for ratio in ratios)
-    return ratios[0] if same else None
+    return ratios[0] if same and abs(ratios[0] - 1.0) > ROUNDING else None

@@ -24,14 +24,17 @@ class Side:
     mappings: Mappings
     problems: tuple[Problem, ...]
 
-    def unproved(self) -> tuple[Problem, ...]:
-        """What the rules and the proofs find wrong. A mapping with such problems can be compared,
-        and what it does can be told."""
-        found = Problems()
-        rules.check(self.mappings, found)
-        if not found.found:
-            proofs.check(self.mappings, found)
-        return tuple(sorted(set(found.found)))
+
+def unproved(mappings: Mappings, changed: Mappings) -> tuple[Problem, ...]:
+    """What the rules find wrong, or else the proofs of those that changed.
+
+    Mappings with such problems give no converter, but they can be compared.
+    """
+    found = Problems()
+    rules.check(mappings, found)
+    if not found.found:
+        proofs.check(changed, found)
+    return tuple(sorted(set(found.found)))
 
 
 def read_folder(folder: Path, label: str) -> Side:
@@ -41,7 +44,7 @@ def read_folder(folder: Path, label: str) -> Side:
         ReviewError: there is no such folder.
     """
     if not folder.is_dir():
-        raise ReviewError(f"there is no folder {folder}", "name one with --mappings DIR")
+        raise ReviewError(f"there is no folder {folder}")
     problems = Problems()
     mappings = read_mappings(folder.resolve(), problems)
     return Side(label, mappings, tuple(sorted(set(problems.found))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+
+class Unshared(np.ndarray):  # type: ignore[type-arg]
+    """An array that nobody else has: a tensor may take its memory over instead of copying it."""
 
 
 def distinct(array: Any) -> Array:
@@ -36,6 +41,14 @@ def constant(array: Array) -> Any:
 
 def _all_equal(values: Array, first: Array) -> bool:
     return all(bool((part == first).all()) for part in slabs(values, _READ_AT_ONCE))
+
+
+def is_mapped(array: Array) -> bool:
+    """Whether an array is a view of a file, whose numbers come into memory when they are used."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
 
 
 def slabs(array: Array, size: int) -> Iterator[Array]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,13 @@ class Names:
         nodes: by the last part of a layer's path in the module.
         inputs: by the forward's parameters.
         outputs: in the order of the output.
+        ranks: how many axes of features each input has, by the forward's parameters.
     """
 
     nodes: dict[str, str]
     inputs: dict[str, str]
     outputs: tuple[str, ...]
+    ranks: dict[str, int]
 
 
 class LoadState(nn.Module):
@@ -144,9 +146,17 @@ class _Wires:
         self._graph = fx.Graph()
         self._modules: dict[str, nn.Module] = {}
 
-    def placeholder(self, name: str, **default: Any) -> fx.Node:
-        """An argument of the forward."""
-        return self._graph.placeholder(name, **default)
+    def placeholder(self, name: str, others: Collection[str] = (), *default: None) -> fx.Node:
+        """An argument of the forward, beside others.
+
+        Its value is called as the argument, or where torch.fx has that name for a builtin, as no
+        other argument: the assignment would come before that one is read.
+        """
+        while True:
+            node = self._graph.create_node("placeholder", name, default, name=name)
+            if node.name == name or node.name not in others:
+                return node
+            self._graph.erase_node(node)  # torch.fx counts on, and gives the next another name
 
     def call(self, name: str, module: nn.Module, *arguments: fx.Node) -> fx.Node:
         """A call of a module that is to have this name."""
@@ -187,7 +197,7 @@ class _Build:
         """The whole of it."""
         wires = _Wires()
         inputs = self._place_inputs(wires)
-        given = wires.placeholder("state", default_value=None)
+        given = wires.placeholder("state", (), None)
         wires.call(self.namespace.give("load_state"), LoadState(self.slots), given)
         for component in self.plan.components:
             if self.plan.recurs(component):
@@ -196,7 +206,8 @@ class _Build:
                 self._place(component[0], wires)
         nodes = {identifier: name for name, identifier in self.identifiers.items()}
         outputs = tuple(sorted(self.flat.outputs))
-        names = Names(nodes, inputs, outputs)
+        ranks = {parameter: len(self._features(name)) for parameter, name in inputs.items()}
+        names = Names(nodes, inputs, outputs, ranks)
         state = wires.call(self.namespace.give("read_state"), ReadState(self.slots, names))
         results = {name: wires.values[name] for name in outputs}
         return wires.finish((results if len(outputs) > 1 else results[outputs[0]], state))
@@ -205,7 +216,7 @@ class _Build:
         """Arguments for the Inputs, and which is whose."""
         names = parameters(self.flat.inputs)
         for name, parameter in names.items():
-            wires.values[name] = wires.placeholder(parameter)
+            wires.values[name] = wires.placeholder(parameter, names.values())
         return {parameter: name for name, parameter in names.items()}
 
     def _place(self, name: str, wires: _Wires) -> None:

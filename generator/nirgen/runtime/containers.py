@@ -45,7 +45,7 @@ class Loops(Protocol):
     def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
         """What a layer is converted into where it reads `x`."""
 
-    def insert_layer(self, module: nn.Module, node: nir.NIRNode, x: Signal) -> Signal:
+    def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
         """The signal behind a node that stands for a part of a layer."""
 
 
@@ -81,8 +81,8 @@ def linear(loops: Loops, container: Any, x: Signal) -> Signal:
     first, second = copy.copy(node), nir.Linear(weight=node.weight[:, size:])
     first.weight = node.weight[:, :size]
     joined = add(
-        loops.insert_layer(container.rc, first, step),
-        loops.insert_layer(container.rc, second, feedback),
+        loops.insert_part(container.rc, 0, first, step),
+        loops.insert_part(container.rc, 1, second, feedback),
     )
     return _closed(loops, container, x, feedback, joined)
 

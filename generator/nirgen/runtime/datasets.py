@@ -36,7 +36,7 @@ def write_text(group: h5g.GroupID, name: bytes, text: str | Sequence[str]) -> No
     """Make a dataset of a string, or of strings that may be in lists of equal lengths."""
     values = np.array(text, dtype=h5py.string_dtype())
     dataset = h5d.create(group, name, _TEXT, _space(values.shape), None, _NAME)
-    dataset.write(h5s.ALL, h5s.ALL, values, _TEXT)
+    dataset.write(h5s.ALL, h5s.ALL, values)
 
 
 def write_numbers(
@@ -62,21 +62,25 @@ def write_numbers(
         dataset = _create(group, name, array, _IN_PLACE)
         if array.size:
             file.seek(dataset.get_offset())
-            _write_all(array, file)
+            _write_array(array, file)
 
 
 def _create(group: h5g.GroupID, name: bytes, array: Array, layout: h5p.PropDCID) -> h5d.DatasetID:
     return h5d.create(group, name, _type(array.dtype), _space(array.shape), layout, _NAME)
 
 
-def _write_all(array: Array, file: io.FileIO) -> None:
+def _write_array(array: Array, file: io.FileIO) -> None:
     """Write an array's numbers in C order and in the machine's order of bytes."""
     native = array.dtype.newbyteorder("=")
     parts = [array] if array.flags.c_contiguous else slabs(array, _COPIED_AT_ONCE)
     for part in parts:
-        unwritten = memoryview(np.ascontiguousarray(part, native)).cast("B")
-        while unwritten:
-            unwritten = unwritten[file.write(unwritten) :]
+        write_all(np.ascontiguousarray(part, native).reshape(-1).view(np.uint8).data, file)
+
+
+def write_all(data: memoryview, file: io.FileIO) -> None:
+    """Write all bytes of `data`, of which the system may take some at a time."""
+    while data:
+        data = data[file.write(data) :]
 
 
 @functools.lru_cache(maxsize=32)

@@ -24,9 +24,10 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
+
+from nirgen.runtime import numbers
 
 Tensor = torch.Tensor
 Reset = Literal["set", "subtract"]
@@ -406,7 +407,7 @@ def as_tensor(
     """
     if isinstance(value, torch.Tensor):
         return value.detach().to(dtype=dtype, device=device)
-    return torch.tensor(np.asarray(value), dtype=dtype, device=device)
+    return numbers.as_tensor(value, dtype, device)
 
 
 def _short(tensor: Tensor) -> str:

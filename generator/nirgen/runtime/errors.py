@@ -6,8 +6,12 @@ a node's path in a graph), what is wrong there, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nirgen.runtime.report import Report
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,14 @@ class Problem:
 
 
 class NirExchangeError(Exception):
-    """The base of all errors raised here. `problems` lists everything that was found."""
+    """The base of all errors raised here.
+
+    Attributes:
+        problems: everything that was found.
+        report: what would have become of the whole network or graph; None if nothing is known.
+    """
+
+    report: Report | None = None
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (
@@ -50,7 +61,13 @@ class InvalidArgument(NirExchangeError, ValueError):
 
 
 class ExportRefused(NirExchangeError):
-    """A network, or some layers of it, that NIR can't hold."""
+    """A network, or some layers of it, that NIR can't hold.
+
+    Attributes:
+        converted: the calls that could be converted, for the report.
+    """
+
+    converted: Sequence[Any] = ()
 
 
 class ImportRefused(NirExchangeError):
@@ -71,3 +88,7 @@ class InvalidFile(NirExchangeError):
 
 class AnnotatedWarning(UserWarning):
     """A layer went into a node that means the same only to a reader of the node's metadata."""
+
+
+class FaintInputWarning(UserWarning):
+    """A graph whose IF neurons hardly feel their input, as files of some tools are read."""

@@ -6,14 +6,16 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import nir
 import numpy as np
 from torch import nn
 
 from nirgen.runtime import files, order, shapes
+from nirgen.runtime.collecting import uncollected
 from nirgen.runtime.errors import (
     AnnotatedWarning,
     ExportRefused,
@@ -21,14 +23,16 @@ from nirgen.runtime.errors import (
     InvalidGraph,
     Problem,
 )
+from nirgen.runtime.export_report import ExportLog
 from nirgen.runtime.folding import folded
 from nirgen.runtime.layout import Example
 from nirgen.runtime.naming import Names, names
 from nirgen.runtime.nesting import Flat
 from nirgen.runtime.pruning import without_junctions, without_unused
 from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions
+from nirgen.runtime.soft_reset import decomposed
 from nirgen.runtime.target import Target
-from nirgen.runtime.traces import Call, Trace
+from nirgen.runtime.traces import Call, Reader, Trace
 from nirgen.runtime.tracing import trace
 
 
@@ -56,7 +60,8 @@ def export_network(
 
     Returns:
         The graph: nodes and edges in the order of execution, shapes without batch and time.
-        Weights in main memory are views of the network's; they change with it.
+        Weights in main memory are views of the network's; they change with it. Its attribute
+        `report` says what became of each layer.
 
     Raises:
         InvalidArgument: an argument can't be meant.
@@ -66,14 +71,23 @@ def export_network(
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
         UserWarning: modules have forward hooks, which NIR doesn't hold.
     """
-    _demand_arguments(net, save_path, dt)
-    traced = trace(target, net, example_input, float(dt), options)
-    traced = folded(without_junctions(without_unused(traced)))
-    if strict:
-        _refuse_annotated(traced.calls)
-    named = names(traced, net)
-    graph = _assembled(traced, named)
-    _complete(graph, traced, named)
+    _demand_arguments(net, save_path, dt, options)
+    log = ExportLog(target, net, float(dt), options)
+    with uncollected(), log.reported():
+        traced = trace(target, net, example_input, float(dt), options)
+        used = without_unused(traced)
+        log.follow(traced, used)
+        traced = folded(without_junctions(used))
+        log.calls = traced.calls
+        if strict:
+            _refuse_annotated(traced.calls)
+        named = names(traced, net)
+        graph = _assembled(traced, named)
+        flat = _complete(graph, traced, named)
+    if options.soft_reset == "decompose":
+        graph = decomposed(graph, flat, float(dt))
+        shapes.infer(graph)
+    graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
     for category, message in _warnings(traced):
@@ -82,8 +96,10 @@ def export_network(
     return graph
 
 
-def _demand_arguments(net: object, save_path: str | Path | None, dt: object) -> None:
-    problems = [*_wrong_net(net), *_wrong_dt(dt), *_wrong_path(save_path)]
+def _demand_arguments(
+    net: object, save_path: str | Path | None, dt: object, options: ExportOptions
+) -> None:
+    problems = [*_wrong_net(net), *_wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
     if problems:
         raise InvalidArgument(problems)
 
@@ -99,6 +115,15 @@ def _wrong_dt(dt: object) -> Iterable[Problem]:
         yield Problem(
             "dt", f"is {dt!r}", "give the time step in seconds, a positive finite number: 1e-4"
         )
+
+
+def _wrong(options: ExportOptions) -> Iterable[Problem]:
+    types = get_type_hints(ExportOptions)
+    for field in fields(options):
+        value, known = getattr(options, field.name), get_args(types[field.name])
+        if value not in known:
+            advice = f"give one of {', '.join(map(repr, known))}"
+            yield Problem(field.name, f"is {value!r}", advice)
 
 
 def _wrong_path(save_path: object) -> Iterable[Problem]:
@@ -129,7 +154,7 @@ def _assembled(trace: Trace, names: Names) -> nir.NIRGraph:
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata={}, type_check=False)
 
 
-def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> None:
+def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> Flat:
     """Check the graph and fill in all shapes; what is wrong is said of the network's layers."""
     try:
         flat = shapes.infer(graph)
@@ -139,14 +164,16 @@ def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> None:
             f"/node/nodes/{n}": _path(c) for n, c in zip(names.calls, trace.calls, strict=True)
         }
         raise ExportRefused(_of_layer(p, layers) for p in invalid.problems) from invalid
+    return flat
 
 
 def _demand_delays(flat: Flat, trace: Trace, names: Names) -> None:
     """Refuse a graph whose cycles the contract cuts elsewhere than the network does."""
+    readers: tuple[Reader, ...] = (*trace.calls, *trace.outputs)
     wanted = {
         (names.numbered[k], name)
-        for name, call in zip(names.calls, trace.calls, strict=True)
-        for k in call.previous
+        for name, reader in zip((*names.calls, *names.outputs), readers, strict=True)
+        for k in reader.previous
     }
     cut = order.plan(flat).delayed if wanted else frozenset()
     problems = [

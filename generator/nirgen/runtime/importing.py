@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,21 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from nirgen.runtime import building, order, shapes
-from nirgen.runtime.errors import ImportRefused, InvalidArgument, LayerUnfit, Problem
+from nirgen.runtime import building, if_gain, order, shapes, ties
+from nirgen.runtime.arrays import Unshared
+from nirgen.runtime.collecting import uncollected
+from nirgen.runtime.errors import (
+    FaintInputWarning,
+    ImportRefused,
+    InvalidArgument,
+    LayerUnfit,
+    Problem,
+)
+from nirgen.runtime.import_report import ImportLog
 from nirgen.runtime.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.order import Plan
 from nirgen.runtime.reference import Remembering
+from nirgen.runtime.report import Report
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.target import Target
 
@@ -43,7 +55,8 @@ def import_graph(
         strict: refuse nodes that are exact only because their metadata was honoured.
 
     Returns:
-        A GraphModule; `building` says what its forward takes and returns.
+        A GraphModule; `building` says what its forward takes and returns. Its attribute `report`
+        says what became of each node.
 
     Raises:
         InvalidArgument: an argument can't be meant.
@@ -52,12 +65,54 @@ def import_graph(
         ImportRefused: the framework can't compute the graph; `problems` has all reasons.
     """
     where = _checked_arguments(target, graph, dt, device, dtype, options)
-    flat = without_ports(shapes.infer(thin_copy(_read(graph))))
-    plan = order.plan(flat)
-    layers = _Importing(target, flat, float(dt), where, dtype, options, strict).layers(plan)
-    module = building.build(target, flat, plan, layers)
+    log = ImportLog(target, float(dt))
+    with uncollected():
+        source = _read(graph)
+        with log.reported():
+            flat = without_ports(shapes.infer(thin_copy(source)))
+            if source is not graph:
+                _give_up_arrays(flat)
+            log.flat = flat = _gained(flat, float(dt), options)
+            plan = order.plan(flat)
+            importing = _Importing(target, flat, float(dt), where, dtype, options, strict, log)
+            layers = importing.layers(plan)
+        module = building.build(target, flat, plan, layers)
     _set_mode(target, module, options)
+    _attach(module, log.report)
     return module
+
+
+def _give_up_arrays(flat: Flat) -> None:
+    """Let the layers keep the arrays of nodes that were read for them alone."""
+    for node in flat.nodes.values():
+        for name, value in vars(node).items():
+            if type(value) is np.ndarray:
+                setattr(node, name, value.view(Unshared))
+
+
+def _attach(module: fx.GraphModule, report: Report) -> None:
+    """Give a module its report, to be pickled and copied with it."""
+    module.report = report  # type: ignore[assignment]
+    # Of a GraphModule's other attributes, a copy keeps these.
+    module.meta.setdefault("_user_preserved_attributes", {})["report"] = report
+
+
+def _gained(flat: Flat, dt: float, options: Mapping[str, Any]) -> Flat:
+    """The graph with the IFs' input in the unit that the caller says the file means."""
+    if options.get("if_gain") == "per_step":
+        nodes = {name: if_gain.per_step(node, dt) for name, node in flat.nodes.items()}
+        return replace(flat, nodes=nodes)
+    faint = [f"\n  {name}: {share:.3g}" for name, share in if_gain.faint(flat.nodes, dt)]
+    if faint:
+        # Past this function, import_graph and the converter, to the user's call.
+        warnings.warn(
+            "an input of 1 moves these IF neurons by no more than this share of the way to their "
+            'threshold; import with if_gain="per_step" if the file means that a step adds r * x, '
+            f"not dt * r * x:{''.join(faint)}",
+            FaintInputWarning,
+            stacklevel=4,
+        )
+    return flat
 
 
 def _checked_arguments(
@@ -70,7 +125,7 @@ def _checked_arguments(
 ) -> torch.device:
     """The device, if all arguments can be meant."""
     problems = [*_wrong_graph(graph), *_wrong_dt(dt), *_wrong_dtype(dtype)]
-    problems += _wrong_mode(target, options)
+    problems += [*_wrong_mode(target, options), *_wrong_gain(options)]
     try:
         where = torch.device(device)
     except (RuntimeError, TypeError):
@@ -104,6 +159,12 @@ def _wrong_mode(target: Target, options: Mapping[str, Any]) -> Iterator[Problem]
         yield Problem(attribute, f"is {options.get(attribute)!r}", f"{target.name} has {known}")
 
 
+def _wrong_gain(options: Mapping[str, Any]) -> Iterator[Problem]:
+    gain = options.get("if_gain", "as_written")
+    if gain not in ("as_written", "per_step"):
+        yield Problem("if_gain", f"is {gain!r}", "give 'as_written' or 'per_step'")
+
+
 def _read(graph: nir.NIRGraph | str | Path) -> nir.NIRGraph:
     if isinstance(graph, nir.NIRGraph):
         return graph
@@ -124,6 +185,7 @@ class _Importing:
         dtype: torch.dtype,
         options: Mapping[str, Any],
         strict: bool,
+        log: ImportLog,
     ) -> None:
         self.target = target
         self.flat = flat
@@ -132,6 +194,7 @@ class _Importing:
         self.dtype = dtype
         self.options = options
         self.strict = strict
+        self.log = log
 
     def layers(self, plan: Plan) -> dict[str, nn.Module]:
         """A layer for each node but Inputs and Outputs; refuses all that can't have one."""
@@ -142,7 +205,7 @@ class _Importing:
             if isinstance(node, (nir.Input, nir.Output)):
                 continue
             try:
-                layers[name] = self._layer(node, self._site(name, node))
+                layers[name] = self._layer(name, node)
             except ImportRefused as refused:
                 problems += refused.problems
         if problems:
@@ -160,17 +223,24 @@ class _Importing:
             options=self.options,
         )
 
-    def _layer(self, node: nir.NIRNode, site: ImportSite) -> nn.Module:
+    def _layer(self, name: str, node: nir.NIRNode) -> nn.Module:
         """The first layer of the framework that computes the node, or else the reference's."""
+        site = self._site(name, node)
+        if self.target.fires == ">=":
+            site.node = ties.restored(node)
+        own = self.target.importers.get(type(node), ())
+        reference = self.target.fallback.get(type(node), ())
         unfit: list[Problem] = []
-        for importer in self.target.importers.get(type(node), ()):
+        for importer in (*own, *reference):
             try:
-                return self._demand_strict(importer(node, site), site)
+                layer = importer(site.node, site)
             except LayerUnfit as reason:
                 unfit += reason.problems
-                site.annotations.clear()
-        for importer in self.target.fallback.get(type(node), ()):
-            return self._demand_strict(self._hosted(importer(node, site)), site)
+                site.forget()
+                continue
+            layer = self._hosted(layer) if importer in reference else layer
+            self.log.add(name, node, site, layer, importer, unfit)
+            return self._demand_strict(layer, site)
         raise ImportRefused(unfit or [self._unknown(node, site)])
 
     def _hosted(self, layer: nn.Module) -> nn.Module:

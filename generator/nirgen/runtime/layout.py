@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nirgen.runtime.building import memory
 from nirgen.runtime.errors import InvalidArgument, Problem
 from nirgen.runtime.target import Target
 
@@ -26,15 +27,24 @@ class Layout:
     decided_by: str | None = None
 
 
-def layout_of(target: Target, net: nn.Module) -> Layout:
-    """The network's layout: that of its stateful layers, or the longest of the others'."""
+def layout_of(target: Target, net: nn.Module, given: object) -> Layout:
+    """The network's layout.
+
+    An imported network knows its inputs' features, and the other axes of what is `given` are
+    before them. Elsewhere it is the layout of the stateful layers, or the longest of the others'.
+    """
+    imported = graph_names(net)
+    first = next(iter(_arguments(given)), None)
+    if imported and isinstance(first, torch.Tensor):
+        rank = next(iter(imported.ranks.values()))
+        return Layout(min(max(first.dim() - rank, 1), max(target.leading_axes.values())))
     said = [
-        (path or type(module).__name__, type(module), axes)
+        (path or type(module).__name__, module, axes)
         for path, module in _outside_containers(target, net)
         if _speaks(target, module) and (axes := own_axes(target, module)) is not None
     ]
-    for path, cls, axes in said:
-        if cls in target.state or cls in target.containers:
+    for path, module, axes in said:
+        if memory(target, module) or type(module) in target.containers:
             return Layout(axes, path)
     if said:
         path, _, axes = max(said, key=lambda layer: layer[2])
@@ -59,8 +69,9 @@ def _outside_containers(target: Target, net: nn.Module) -> Iterator[tuple[str, n
 
 
 def _speaks(target: Target, module: nn.Module) -> bool:
-    """Whether a module is the framework's own, and not a user's."""
-    return type(module) in target.exporters or type(module) in target.containers
+    """Whether a module is the framework's own, or hosted in it, and not a user's."""
+    known = type(module) in target.exporters or type(module) in target.containers
+    return known or bool(memory(target, module))
 
 
 def own_axes(target: Target, module: nn.Module) -> int | None:
@@ -108,10 +119,16 @@ def examples_of(target: Target, net: nn.Module, given: object, layout: Layout) -
     return examples
 
 
+def _arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What was given, in order and by name."""
+    if isinstance(given, Mapping):
+        return (), dict(given)
+    return (tuple(given) if isinstance(given, (tuple, list)) else (given,)), {}
+
+
 def _named(target: Target, net: nn.Module, given: Any) -> Examples:
     """The tensors with the names of the forward's parameters."""
-    args: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    args, kwargs = ((), dict(given)) if isinstance(given, Mapping) else (args, {})
+    args, kwargs = _arguments(given)
     if _speaks(target, net) and (len(args), len(kwargs)) == (1, 0):
         return Examples(("input",), args, {})
     signature = inspect.signature(net.forward)

@@ -2,7 +2,8 @@
 
 A layer's node is named by its path (`features.3` -> `features_3`, `0` -> `_0`), an input by the
 forward's parameter (`input` -> `input_1`, which would shadow a builtin), and a name that is taken
-gets a number. People know these names from printed GraphModules, so torch.fx itself makes them.
+gets a number. Where a layer became several nodes, the second is `features_3_1`. People know these
+names from printed GraphModules, so torch.fx itself makes them.
 
 An imported network gives its nodes back the names that they had in the graph.
 """
@@ -59,9 +60,11 @@ class _Namer:
     def call(self, call: Call) -> str:
         if call.layer is None:
             return self._new("call_method", call.path)
-        _, _, last = call.path.rpartition(".")
         # A network that is a layer has no path, so its class names the node.
         path = call.path or type(call.layer).__name__.lower()
+        if call.part:
+            return self._new("call_module", f"{path}.{call.part}")
+        _, _, last = call.path.rpartition(".")
         return self.nodes.pop(last, None) or self._new("call_module", path)
 
     def output(self, number: int, port: Port) -> str:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import nir
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from nirgen.runtime.primitives import distinct
+from nirgen.runtime.arrays import Unshared
 
 Equation = tuple[Callable[[float], float], float]
 """A function of one unknown, and the value it must have."""
@@ -45,12 +44,6 @@ def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
         return False
 
 
-def compact(values: npt.ArrayLike) -> Any:
-    """One number where all are equal, else the array."""
-    array = np.asarray(values)
-    return array if uniform(array) is None else float(array.flat[0])
-
-
 def describe(value: object) -> str:
     """A value as a message names it: short, whatever it is."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
@@ -64,28 +57,17 @@ def as_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def as_tensor(array: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A tensor of its own of an array's values, never through a third precision."""
+def as_tensor(
+    array: Any, dtype: torch.dtype | None, device: torch.device | str | None
+) -> torch.Tensor:
+    """A tensor of an array's values, never through a third precision.
+
+    Its memory is its own: the array's, where that is unshared and in the form that torch has, or
+    else a copy.
+    """
+    if isinstance(array, Unshared) and array.flags.carray and array.dtype.isnative:
+        return torch.from_numpy(array).to(device=device, dtype=dtype)
     return torch.tensor(np.asarray(array), dtype=dtype, device=device)
-
-
-def uniform(array: Any) -> float | None:
-    """The one value of an array whose elements are all equal; None if they are not."""
-    values = distinct(array)
-    first = values.flat[0]
-    return float(first) if bool(np.all(values == first)) else None
-
-
-def resolution(node: nir.NIRNode) -> float:
-    """The relative precision in which a node's floating-point fields are stored."""
-    fields = (np.asarray(value) for value in vars(node).values() if isinstance(value, np.ndarray))
-    floating = [np.finfo(a.dtype).eps for a in fields if np.issubdtype(a.dtype, np.floating)]
-    return float(max(floating, default=np.finfo(np.float64).eps))
-
-
-def agree(a: float, b: float, resolution: float) -> bool:
-    """Whether `a` and `b` are equal up to a few units of the relative `resolution`."""
-    return math.isclose(a, b, rel_tol=8 * resolution, abs_tol=0.0)
 
 
 def sigmoid(value: torch.Tensor | float) -> float:

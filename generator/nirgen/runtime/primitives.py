@@ -11,6 +11,8 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
+from nirgen.runtime.arrays import distinct, is_mapped
+
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 
@@ -383,8 +385,9 @@ def wrong_array(value: Any) -> str:
     if array.size == 0:
         return f"is empty: its shape is {array.shape}"
     if not finite(array):
-        count = int(np.count_nonzero(~np.isfinite(array)))
-        return f"is NaN or infinite in {count} of {array.size} elements"
+        few = distinct(array)
+        count = int(np.count_nonzero(~np.isfinite(few)))
+        return f"is NaN or infinite in {count} of {few.size} elements"
     return ""
 
 
@@ -392,9 +395,10 @@ def finite(array: Array) -> bool:
     """Whether no element is NaN or infinite, at the cost of reading each distinct one once.
 
     NaN and infinity survive a summation, so a finite sum says that there are none, and takes no
-    memory. Only where the sum overflows must the elements be looked at.
+    memory. Only where the sum overflows must the elements be looked at. A large array that is
+    still in its file is believed to be finite, and not read for the answer alone.
     """
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or (array.nbytes > _LARGE and is_mapped(array)):
         return True
     few = distinct(array)
     if few.size > _MANY:
@@ -407,13 +411,8 @@ def finite(array: Array) -> bool:
 _MANY = 4096
 """From how many elements on a sum is quicker than a mask of them."""
 
-
-def distinct(array: Any) -> Array:
-    """An array without the repetitions that a broadcast made: a view with the same values."""
-    values: Array = np.asarray(array)
-    if 0 not in values.strides:
-        return values
-    return values[tuple(slice(1) if stride == 0 else slice(None) for stride in values.strides)]
+_LARGE = 1 << 20
+"""From how many bytes on reading a file costs more than an error that comes late."""
 
 
 def wrong_bias(node: Any, shape: Shape) -> Iterator[Finding]:

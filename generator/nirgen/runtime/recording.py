@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nirgen.runtime.primitives import is_stateful
 from nirgen.runtime.signals import Sources
-from nirgen.runtime.traces import Call
+from nirgen.runtime.traces import AnyReader, Call
 
 
 class Recording:
@@ -16,7 +16,7 @@ class Recording:
     def __init__(self, inputs: int) -> None:
         self._inputs = inputs
         self._calls: list[Call] = []
-        self._fed_back: list[Sources | None] = []
+        self._fed_back: list[Sources] = []
 
     def add(self, call: Call) -> Sources:
         """What reads the call's output reads this."""
@@ -25,7 +25,7 @@ class Recording:
 
     def feedback(self) -> Sources:
         """What reads the previous step's value of something that is yet to come reads this."""
-        self._fed_back.append(None)
+        self._fed_back.append(())
         return (-len(self._fed_back),)
 
     def close(self, feedback: Sources, sources: Sources) -> None:
@@ -38,12 +38,13 @@ class Recording:
         return all(k >= self._inputs for k in sources) and all(is_stateful(c.node) for c in calls)
 
     def finish(self) -> tuple[Call, ...]:
-        """The calls, with what they read of the previous step told apart."""
-        return tuple(self._finished(call) for call in self._calls)
+        """The calls, as `resolved`."""
+        return tuple(map(self.resolved, self._calls))
 
-    def _finished(self, call: Call) -> Call:
-        previous = [source for k in call.inputs if k < 0 for source in self._fed_back[-1 - k] or ()]
+    def resolved(self, reader: AnyReader) -> AnyReader:
+        """What reads, with what it reads of the previous step told apart."""
+        previous = [source for k in reader.inputs if k < 0 for source in self._fed_back[-1 - k]]
         if not previous:
-            return call
-        inputs = tuple(k for k in call.inputs if k >= 0)
-        return replace(call, inputs=inputs, previous=tuple(previous))
+            return reader
+        inputs = tuple(k for k in reader.inputs if k >= 0)
+        return replace(reader, inputs=inputs, previous=tuple(previous))

@@ -28,7 +28,7 @@ def flatten(input: Signal, start_dim: int = 0, end_dim: int = -1) -> Signal:
 
 def unflatten(input: Signal, dim: int, sizes: Sequence[int]) -> Signal:
     """Time and batch taken apart again, by `unflatten(0, (T, N))`; anything else is refused."""
-    return _reshaped(input, lambda x: x.unflatten(dim, sizes))
+    return _reshaped(input, lambda x: torch.unflatten(x, dim, sizes))
 
 
 def reshape(input: Signal, *shape: Any) -> Signal:

@@ -7,8 +7,9 @@ annotates and builds through it, so that every message names the place.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -17,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from nirgen.runtime import numbers
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
-from nirgen.runtime.primitives import distinct
+from nirgen.runtime.values import agree, compact, resolution, uniform
 
 Shape = tuple[int, ...]
 
@@ -59,6 +62,7 @@ class ExportSite:
         metadata: what the node's metadata will hold.
         annotations: why a reader must honour the metadata; empty for an exact conversion.
         folds: whether the layer before may take the node over.
+        cases: which cases of the mapping apply.
     """
 
     path: str
@@ -71,6 +75,7 @@ class ExportSite:
     metadata: dict[str, Any] = field(default_factory=dict)
     annotations: list[str] = field(default_factory=list)
     folds: bool = False
+    cases: list[str] = field(default_factory=list)
 
     @property
     def rank(self) -> int:
@@ -136,7 +141,7 @@ class ExportSite:
 
     def fill(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """An array of the features' shape, `value` everywhere, or for each neuron."""
-        return np.full(self.shape, value, dtype=np.float64)
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), self.shape)
 
     def array(self, name: str, value: object) -> npt.NDArray[np.float64]:
         """The layer's tensor `name` in double precision, to compute with; refused if not finite."""
@@ -153,8 +158,12 @@ class ExportSite:
 
     def annotate(self, because: str, **metadata: Any) -> None:
         """Note in the metadata what NIR has no field for; the node is exact with it only."""
-        self.annotations.append(because)
         self.metadata.update(metadata)
+        if "reset" in metadata and self.options.soft_reset == "refuse":
+            raise self.refuse(because, 'export with soft_reset="annotate" or "decompose"')
+        if "reset" in metadata and self.options.soft_reset == "decompose":
+            return  # the node doesn't stay as it is
+        self.annotations.append(because)
 
     def remember(self, **metadata: Any) -> None:
         """Note in the metadata what an import restores but the numbers don't need."""
@@ -168,8 +177,12 @@ class ExportSite:
         if layer is not None and not np.all(np.equal(layer, node)):
             self.annotate(
                 f"{variable} starts elsewhere than NIR has it, which has no field for it",
-                **{f"{variable}_initial": numbers.compact(layer)},
+                **{f"{variable}_initial": compact(layer)},
             )
+
+    def where(self, case: str) -> None:
+        """Say which case of the mapping applies: its formulas are those of the report."""
+        self.cases.append(case)
 
     def foldable(self) -> None:
         """Say that the node is an affine map of each channel alone, which the layer before can
@@ -193,6 +206,7 @@ class ImportSite:
         device, dtype: of the layer to be.
         options: what the framework's import takes besides, such as `step_mode`.
         annotations: what metadata was honoured, and why; empty for an exact conversion.
+        cases: which cases of the mapping apply.
     """
 
     path: str
@@ -203,6 +217,7 @@ class ImportSite:
     dtype: torch.dtype
     options: Mapping[str, Any] = field(default_factory=dict)
     annotations: list[str] = field(default_factory=list)
+    cases: list[str] = field(default_factory=list)
 
     @property
     def batch_axes(self) -> int:
@@ -211,7 +226,7 @@ class ImportSite:
 
     def uniform(self, name: str) -> float:
         """The node's field `name` as one number; refused unless all neurons share it."""
-        value = numbers.uniform(getattr(self.node, name))
+        value = uniform(getattr(self.node, name))
         if value is None:
             raise self.unfit(
                 f"{name} differs between neurons, and the layer has one {name} for all", name
@@ -233,7 +248,7 @@ class ImportSite:
 
     def agree(self, a: float, b: float) -> bool:
         """Whether two numbers are the same up to the precision in which the node is stored."""
-        return numbers.agree(a, b, numbers.resolution(self.node))
+        return agree(a, b, resolution(self.node))
 
     def demand(self, field: str, held: float, wanted: float, formula: str) -> None:
         """Refuse a node whose `field` is not what the layer has there, by `formula`."""
@@ -254,13 +269,30 @@ class ImportSite:
         """Record that the layer follows the node's metadata where NIR has no field."""
         self.annotations.append(because)
 
-    def start(self, variable: str, layer: float, node: float) -> None:
-        """Refuse a node whose state would start elsewhere in the layer."""
-        wanted = float(self.node.metadata.get(f"{variable}_initial", node))
+    def where(self, case: str) -> None:
+        """Say which case of the mapping applies: its formulas are those of the report."""
+        self.cases.append(case)
+
+    def forget(self) -> None:
+        """Forget what a layer did that turned out not to compute the node."""
+        self.annotations.clear()
+        self.cases.clear()
+
+    def start(self, variable: str, layer: float, node: float | None = None) -> None:
+        """Pass a node on to another layer if its state would start elsewhere in this one.
+
+        Args:
+            variable: the state variable.
+            layer: where the layer starts it.
+            node: where NIR starts it; None if that is the same.
+        """
+        told = self.node.metadata.get(f"{variable}_initial")
+        usual = layer if node is None else node
+        wanted = usual if told is None else self.one(variable, told)
         if not self.agree(layer, wanted):
             raise self.unfit(
                 f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
-                f"metadata/{variable}_initial" if wanted != node else "",
+                "" if told is None else f"metadata/{variable}_initial",
             )
 
     def demand_all(self, condition: npt.ArrayLike, what: str) -> None:
@@ -276,26 +308,29 @@ class ImportSite:
 
     def one(self, name: str, values: npt.ArrayLike) -> float:
         """The one number that all elements are; else the node is passed on to another layer."""
-        value = numbers.uniform(values)
+        value = uniform(values)
         if value is None:
             raise self.unfit(f"{name} would start elsewhere in each neuron")
         return value
 
     def map_of_input(self, values: npt.ArrayLike) -> torch.Tensor:
         """Numbers for each neuron as a tensor; one number where all are equal."""
-        compact = numbers.compact(values)
-        return numbers.as_tensor(compact, self.dtype, self.device)
+        return numbers.as_tensor(compact(values), self.dtype, self.device)
 
     @contextlib.contextmanager
     def without_initialization(self) -> Iterator[None]:
         """Layers made inside have no memory and no random numbers drawn for their tensors."""
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialized():
             yield
 
     def load(self, layer: nn.Module, **tensors: Any) -> None:
         """Give a layer its tensors from the node's arrays, in the import's dtype and device."""
         for name, array in tensors.items():
             tensor = numbers.as_tensor(array, self.dtype, self.device)
+            held = tuple(getattr(layer, name).shape)
+            if tensor.shape != held:
+                given = tuple(tensor.shape)
+                raise self.unfit(f"{name} has shape {given}, and the layer's has {held}", name)
             setattr(layer, name, nn.Parameter(tensor))
 
     def unfit(self, what: str, field: str = "") -> LayerUnfit:
@@ -311,32 +346,52 @@ class ImportSite:
         return ImportRefused(Problem(place, what, advice))
 
 
+class _Uninitialized(TorchFunctionMode):
+    """Inside, torch.nn.init does nothing: its formulas cost more than all else in a layer."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def on_request(
     option: str, importer: Callable[[Any, ImportSite], nn.Module]
 ) -> Callable[[Any, ImportSite], nn.Module]:
     """An importer that passes every node on, unless the import's caller set an option."""
 
+    @functools.wraps(importer)
     def from_node(node: Any, at: ImportSite) -> nn.Module:
         if not at.options[option]:
-            raise at.unfit(f"{option} is not set")
+            raise LayerUnfit(())  # nothing is wrong with the node
         return importer(node, at)
 
     return from_node
 
 
-def skipped(because: str) -> Callable[[Any, ExportSite], tuple[()]]:
+@dataclass(frozen=True)
+class Skipped:
     """An exporter of layers that need no node: what reaches them passes on."""
 
-    def to_nir(module: nn.Module, at: ExportSite) -> tuple[()]:
+    because: str
+
+    def __call__(self, module: nn.Module, at: ExportSite) -> tuple[()]:
         return ()
 
-    return to_nir
 
-
-def refused(because: str, instead: str) -> Callable[[Any, ExportSite], NoReturn]:
+@dataclass(frozen=True)
+class Refused:
     """An exporter of layers that NIR can't say."""
 
-    def to_nir(module: nn.Module, at: ExportSite) -> NoReturn:
-        raise at.refuse(f"{type(module).__name__}: {because}", instead)
+    because: str
+    instead: str
 
-    return to_nir
+    def __call__(self, module: nn.Module, at: ExportSite) -> NoReturn:
+        raise at.refuse(f"{type(module).__name__}: {self.because}", self.instead)

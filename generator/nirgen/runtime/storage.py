@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 from h5py import h5d, h5g, h5l, h5o, h5p
@@ -20,6 +21,7 @@ from nirgen.runtime.datasets import (
     Compression,
     Reader,
     name_in_utf8,
+    write_all,
     write_numbers,
     write_text,
 )
@@ -55,10 +57,61 @@ def save(tree: Tree, file: io.FileIO, compression: Compression) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    with h5py.File(
-        file, "w", libver="v108", alignment_threshold=_LARGE, alignment_interval=_ALIGNMENT
-    ) as root:
-        _save(tree, root.id, file, compression)
+    shown = _Unfailing(file)
+    try:
+        with h5py.File(
+            shown, "w", libver="v108", alignment_threshold=_LARGE, alignment_interval=_ALIGNMENT
+        ) as root:
+            _save(tree, root.id, file, compression)
+    finally:
+        if shown.failure is not None:
+            raise shown.failure
+
+
+class _Unfailing(io.RawIOBase):
+    """A file as HDF5 is shown it: no operation on it fails.
+
+    Where HDF5 can't write what it has buffered, the process crashes sooner or later. So it is told
+    that all is well, and may finish; the file is not used then.
+
+    Attributes:
+        failure: the first error, to be raised when HDF5 is done.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.failure: BaseException | None = None
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        if self.failure is None:
+            with self._noting():
+                write_all(memoryview(data), self._file)
+        return len(data)
+
+    def readinto(self, buffer: Any) -> int:
+        count = 0
+        with self._noting():
+            count = self._file.readinto(buffer) or 0
+        buffer[count:] = bytes(len(buffer) - count)
+        return len(buffer)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._noting():
+            self._file.truncate(size)
+        return size or 0
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # an interrupt comes at any time, and is raised later
+            self.failure = self.failure or error
 
 
 def _save(tree: Tree, group: h5g.GroupID, file: io.FileIO, compression: Compression) -> None:
@@ -133,9 +186,9 @@ class _Loading:
         """What the group `name` holds; None if there is no such group."""
         place = f"/{name}"
         with self._noting(place):
-            for link, info in _links(file):
-                if link == name.encode():
-                    member = self._opened(file, link, info)
+            for link in _links(file):
+                if link.name == name.encode():
+                    member = self._opened(file, link)
                     if isinstance(member, h5g.GroupID):
                         return self._tree(member, place, 0)
         self.damages.append(Problem(place, "is missing, or not a group: this is no NIR file"))
@@ -147,11 +200,11 @@ class _Loading:
         with self._noting(place):
             if depth > _DEEPEST_GROUP:
                 raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
-            for link, info in _links(group):
-                name = link.decode("utf-8", "backslashreplace")
+            for link in _links(group):
+                name = link.name.decode("utf-8", "backslashreplace")
                 at = f"{place}/{name}"
                 with self._noting(at):
-                    member = self._opened(group, link, info)
+                    member = self._opened(group, link)
                     if isinstance(member, h5g.GroupID):
                         tree[name] = self._tree(member, at, depth + 1)
                     elif isinstance(member, h5d.DatasetID):
@@ -160,18 +213,18 @@ class _Loading:
                         raise ValueError("it is neither a group nor a dataset")
         return tree
 
-    def _opened(self, group: h5g.GroupID, name: bytes, info: h5l.LinkInfo) -> Any:
+    def _opened(self, group: h5g.GroupID, link: _Link) -> Any:
         """What a link leads to.
 
         Raises:
             ValueError: it leads out of the file, or to where another one led.
         """
-        if info.type != h5l.TYPE_HARD:
-            raise ValueError(f"it is a link to {_told(group, name, info)}, which is not followed")
-        if info.u in self._seen:
+        if link.kind != h5l.TYPE_HARD:
+            raise ValueError(f"it is a link to {_told(group, link)}, which is not followed")
+        if link.address in self._seen:
             raise ValueError("it is linked to from two places")
-        self._seen.add(info.u)
-        return h5o.open(group, name)
+        self._seen.add(link.address)
+        return h5o.open(group, link.name)
 
     @contextlib.contextmanager
     def _noting(self, place: str) -> Iterator[None]:
@@ -182,17 +235,30 @@ class _Loading:
             self.damages.append(Problem(place, f"can't be read: {error}"))
 
 
-def _links(group: h5g.GroupID) -> list[tuple[bytes, h5l.LinkInfo]]:
+class _Link(NamedTuple):
+    """A name in a group, and the address of what it stands for."""
+
+    name: bytes
+    kind: int
+    address: int
+    order: int | None
+
+
+def _links(group: h5g.GroupID) -> list[_Link]:
     """The links of a group: in the order of their creation where it is known, else of names."""
-    links: list[tuple[bytes, h5l.LinkInfo]] = []
-    group.links.iterate(lambda name, info: links.append((name, info)), info=True)
-    if all(info.corder_valid for _, info in links):
-        links.sort(key=lambda link: link[1].corder)
+    links: list[_Link] = []
+
+    def note(name: bytes, info: h5l.LinkInfo) -> None:  # h5py has one info for all links
+        links.append(_Link(name, info.type, info.u, info.corder if info.corder_valid else None))
+
+    group.links.iterate(note, info=True)
+    if all(link.order is not None for link in links):
+        links.sort(key=attrgetter("order"))
     return links
 
 
-def _told(group: h5g.GroupID, name: bytes, info: h5l.LinkInfo) -> str:
+def _told(group: h5g.GroupID, link: _Link) -> str:
     """Where a soft or external link says that it leads."""
-    if info.type not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
+    if link.kind not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
         return "somewhere that HDF5 doesn't know"
-    return repr(group.links.get_val(name))
+    return repr(group.links.get_val(link.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import nir
 from torch import nn
@@ -34,6 +34,7 @@ class Target:
         mode_attribute: the layers' attribute that tells the layout, `step_mode`; None if fixed.
         leading_axes: how many axes stand before the features, by the value of that attribute
             (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
+        fires: how the neurons compare v with v_threshold; NIR's compare with >.
         containers: classes whose forward runs other layers in a way of its own, with the name of
             that way in `containers`.
         cell: gives a discrete system a memory that the framework knows how to reset; what it
@@ -48,8 +49,7 @@ class Target:
     state: Mapping[type[nn.Module], tuple[str, ...]]
     mode_attribute: str | None = None
     leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
-    fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(
-        default_factory=dict
-    )
+    fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(default_factory=dict)
+    fires: Literal[">", ">="] = ">"
     containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
     cell: Callable[[Dynamics], nn.Module] | None = None

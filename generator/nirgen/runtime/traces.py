@@ -47,21 +47,25 @@ class Call(Reader):
             name of the function that the forward called.
         layer: the layer; None where the forward called a function.
         node: what it was converted into, or one of the nodes if it was several.
+        part: which of them, counted from 0.
         annotations: why a reader of the node must honour its metadata.
         foldable: whether the node is an affine map of each channel, which the node before it can
             take over.
         junction: whether the node passes on what it reads: it stands for a sum that would
             otherwise be written out at each of its readers.
         notes: what else became of the layer, for people.
+        cases: which cases of the mapping applied.
     """
 
     path: str
     layer: nn.Module | None
     node: nir.NIRNode
+    part: int = 0
     annotations: tuple[str, ...] = ()
     foldable: bool = False
     junction: bool = False
     notes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from nirgen.runtime import containers, operations, refusing, shapes
+from nirgen.runtime import containers, operations, refusing, shapes, ties
 from nirgen.runtime.building import memory
 from nirgen.runtime.dynamics import Dynamics
 from nirgen.runtime.errors import ExportRefused, Problem
@@ -72,7 +72,11 @@ def trace(
     examples = examples_of(target, net, example_input, layout)
     tracer = _Tracer(target, net, layout, dt, options)
     with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():
-        return tracer.run(examples)
+        try:
+            return tracer.run(examples)
+        except ExportRefused as refusal:
+            refusal.converted = tracer.record.finish()
+            raise
 
 
 class _Halt(Exception):
@@ -117,7 +121,7 @@ class _Tracer:
         return Trace(
             inputs=tuple(map(_port, examples.names, sources)),
             calls=self.record.finish(),
-            outputs=outputs,
+            outputs=tuple(map(self.record.resolved, outputs)),
             skipped=self.skipped,
             hooked=tuple(self.hooked),
         )
@@ -205,7 +209,7 @@ class _Tracer:
         self._demand_own_weights(module)
         site = self._site(module, x)
         try:
-            nodes = self._nodes(module, site)
+            nodes = self._nodes(module, site, x.dtype)
             steps = _features(nodes, x.features)
         except ExportRefused as refusal:
             self.problems.update(dict.fromkeys(refusal.problems))
@@ -233,13 +237,22 @@ class _Tracer:
             options=self.options,
         )
 
-    def _nodes(self, module: nn.Module, site: ExportSite) -> tuple[nir.NIRNode, ...]:
+    def _nodes(
+        self, module: nn.Module, site: ExportSite, dtype: torch.dtype
+    ) -> tuple[nir.NIRNode, ...]:
         """What a layer is converted into."""
         exporter = self._exporter(module)
         if exporter is None:
             raise site.refuse(*self._unmapped(type(module)))
-        nodes = exporter(self._system(module), site)
-        return nodes if isinstance(nodes, tuple) else (nodes,)
+        made = exporter(self._system(module), site)
+        nodes = made if isinstance(made, tuple) else (made,)
+        if self.options.ties == "exact" and self._fires_at_threshold(module):
+            return tuple(ties.lowered(node, dtype) for node in nodes)
+        return nodes
+
+    def _fires_at_threshold(self, module: nn.Module) -> bool:
+        """Whether a layer compares otherwise than NIR; those of the reference don't."""
+        return self.target.fires == ">=" and self._system(module) is module
 
     def _chained(
         self,
@@ -251,8 +264,17 @@ class _Tracer:
         """The signal behind the nodes of one layer; `x` itself if there are none."""
         path = self.paths.get(id(module), "")
         annotations, before = tuple(site.annotations), x
-        for node, features in steps:
-            call = Call(path, module, node, annotations, site.folds, inputs=x.sources)
+        for part, (node, features) in enumerate(steps):
+            call = Call(
+                path,
+                module,
+                node,
+                part,
+                annotations,
+                foldable=site.folds,
+                cases=tuple(site.cases),
+                inputs=x.sources,
+            )
             x, annotations = self._behind(call, x, features), ()
         if x is before:
             self.skipped[path] = module
@@ -281,11 +303,11 @@ class _Tracer:
 
     def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
         """What a layer is converted into where it reads `x`."""
-        return self._nodes(module, self._site(module, x))
+        return self._nodes(module, self._site(module, x), x.dtype)
 
-    def insert_layer(self, module: nn.Module, node: nir.NIRNode, x: Signal) -> Signal:
+    def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
         """The signal behind a node that stands for a part of a layer."""
-        call = Call(self.paths[id(module)], module, node, inputs=x.sources)
+        call = Call(self.paths[id(module)], module, node, part, inputs=x.sources)
         return self._behind(call, x, shapes.output_shape(node, x.features))
 
     # What a layer must be like
@@ -512,7 +534,7 @@ def _is_output_and_state(output: object) -> bool:
     return (
         isinstance(output, tuple)
         and len(output) == 2
-        and isinstance(output[0], Signal)
+        and isinstance(output[0], (Signal, dict))
         and (output[1] is None or isinstance(output[1], dict))
     )
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 from torch.nn import functional as F
 

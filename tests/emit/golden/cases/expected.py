@@ -39,14 +39,18 @@ def to_nir(module: cells.LIF, at: ExportSite) -> nir.LIF:
         raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 1")
 
     if scaled:
+        at.where("scaled")
         r = 1.0
     else:
+        at.where("not scaled")
         r = tau
 
     if v_reset is not None:
+        at.where("v_reset is not None")
         node_v_reset = v_reset
         v_leak = v_reset
     else:
+        at.where("v_reset is None")
         node_v_reset = 0.0
         v_leak = 0.0
         at.annotate("NIR has no field for it", reset="subtract")
@@ -88,8 +92,10 @@ def from_lif(node: nir.LIF, at: ImportSite) -> cells.LIF:
         )
 
     if at.agree(node_r, 1.0):
+        at.where("node.r = 1")
         scaled = True
     elif at.agree(node_r, tau):
+        at.where("node.r = tau")
         scaled = False
         tau = node_r
     else:
@@ -101,12 +107,16 @@ def from_lif(node: nir.LIF, at: ImportSite) -> cells.LIF:
 
     v_reset: float | None
     if at.noted(reset="subtract"):
+        at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for it")
         v_reset = None
         at.demand("v_reset", node_v_reset, 0.0, "0")
         at.demand("v_leak", node_v_leak, 0.0, "0")
+        at.start("v", layer=0.0)
     else:
+        at.where("node.v_leak = v_reset")
         v_reset = node_v_reset
         at.demand("v_leak", node_v_leak, v_reset, "v_reset")
+        at.start("v", layer=v_reset)
 
     return cells.LIF(tau=tau, scaled=scaled, level=level, v_reset=v_reset)

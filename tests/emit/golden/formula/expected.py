@@ -57,5 +57,6 @@ def from_li(node: nir.LI, at: ImportSite) -> cells.LI:
         )
     at.demand("r", node_r, 1.0, "1")
     at.demand("v_leak", node_v_leak, 0.0, "0")
+    at.start("v", layer=0.0)
 
     return cells.LI(tau=tau)

@@ -1,0 +1,142 @@
+"""What becomes of a graph's nodes: kept during an import, made a report when someone looks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import nir
+from torch import nn
+
+from nirgen.runtime import ties
+from nirgen.runtime.errors import ImportRefused, InvalidGraph, Problem
+from nirgen.runtime.nesting import Flat
+from nirgen.runtime.normalized import Normalized
+from nirgen.runtime.remarks import (
+    BEHIND_A_MAP,
+    BY_THE_REFERENCE,
+    KINDS,
+    SPIKING,
+    detour,
+    refused_nodes,
+    traps,
+)
+from nirgen.runtime.report import Entry, Grade, Report
+from nirgen.runtime.sites import ImportSite
+from nirgen.runtime.stated import applied, hosts_reference, layer_name, of_layer, stated
+from nirgen.runtime.target import Importer, Target
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one node.
+
+    Attributes:
+        name, kind: the node's, `sub.lif` and `LIF`.
+        watched: the node, if its numbers can be a trap; a node's weights are not held on to.
+        layer: what computes it, and `importer`, what made that.
+        annotations: what of the metadata was honoured.
+        cases: which cases of the mapping applied.
+        passed_over: why layers that would have come first don't compute it.
+        lowered: whether the node's threshold is the next smaller one, for a layer that fires at it.
+    """
+
+    name: str
+    kind: str
+    watched: nir.NIRNode | None
+    layer: nn.Module
+    importer: Importer
+    annotations: Sequence[str]
+    cases: Sequence[str]
+    passed_over: Sequence[str]
+    lowered: bool
+
+
+@dataclass
+class ImportLog:
+    """What became of a graph's nodes so far.
+
+    Attributes:
+        target, dt: what is imported into, and at which time step.
+        flat: the graph, while the import runs, and once it is known to mean something.
+        refused: what the framework can't compute.
+    """
+
+    target: Target
+    dt: float
+    flat: Flat | None = None
+    imported: list[Imported] = field(default_factory=list)
+    refused: Sequence[Entry] = ()
+
+    def add(
+        self,
+        name: str,
+        node: nir.NIRNode,
+        site: ImportSite,
+        layer: nn.Module,
+        importer: Importer,
+        unfit: Sequence[Problem],
+    ) -> None:
+        """Note what a node became, and why not something else."""
+        self.imported.append(
+            Imported(
+                name=name,
+                kind=type(node).__name__,
+                watched=node if isinstance(node, KINDS) else None,
+                layer=layer,
+                importer=importer,
+                annotations=tuple(site.annotations),
+                cases=tuple(site.cases),
+                passed_over=tuple(problem.what for problem in unfit),
+                lowered=ties.KEY in node.metadata,
+            )
+        )
+
+    @property
+    def report(self) -> Report:
+        return Report(self.target.name, "import", self.dt, self._entries)
+
+    @contextlib.contextmanager
+    def reported(self) -> Iterator[None]:
+        """A refusal inside gets the report of the whole."""
+        try:
+            yield
+        except (ImportRefused, InvalidGraph) as refusal:
+            self.refused = refused_nodes(refusal.problems, self.flat)
+            refusal.report = self.report
+            raise
+        finally:
+            self.flat = None  # a report doesn't hold on to weights
+
+    def _entries(self) -> Iterator[Entry]:
+        yield from map(self._converted, self.imported)
+        yield from self.refused
+
+    def _converted(self, node: Imported) -> Entry:
+        rows = applied(stated(node.importer), node.cases)
+        return Entry(
+            place=node.name,
+            layer=layer_name(node.layer),
+            node=node.kind,
+            grade=Grade.ANNOTATED if node.annotations else Grade.EXACT,
+            formulas=tuple(of_layer(rows, node.layer)),
+            notes=(*node.annotations, *self._detours(node), *self._traps(node)),
+            ties=self._ties(node),
+        )
+
+    def _detours(self, node: Imported) -> Iterator[str]:
+        """How the layer is not the framework's own, as it is; and why."""
+        if isinstance(node.layer, Normalized):
+            yield detour(BEHIND_A_MAP, node.passed_over)
+        elif hosts_reference(node.layer) and self.target.fallback:
+            yield detour(BY_THE_REFERENCE, node.passed_over)
+
+    def _traps(self, node: Imported) -> Iterator[str]:
+        if node.watched is not None:
+            yield from traps(node.watched, self.dt)
+
+    def _ties(self, node: Imported) -> bool:
+        """Whether the layer fires at its threshold, and the node only above it."""
+        own = self.target.fires == ">=" and not hosts_reference(node.layer)
+        return own and node.kind in SPIKING and not node.lowered

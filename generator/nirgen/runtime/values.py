@@ -1,0 +1,39 @@
+"""A node's numbers: one for all neurons or several, and in which precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import nir
+import numpy as np
+import numpy.typing as npt
+
+from nirgen.runtime.arrays import distinct
+
+
+def uniform(array: Any) -> float | None:
+    """The one value of an array whose elements are all equal; None if they are not."""
+    values = distinct(array)
+    first = values.flat[0]
+    if values.size == 1:
+        return float(first)
+    return float(first) if bool(np.all(values == first)) else None
+
+
+def compact(values: npt.ArrayLike) -> Any:
+    """One number where all are equal, else the array."""
+    array = np.asarray(values)
+    return array if uniform(array) is None else float(array.flat[0])
+
+
+def resolution(node: nir.NIRNode) -> float:
+    """The relative precision in which a node's floating-point fields are stored."""
+    arrays = [value for value in vars(node).values() if isinstance(value, np.ndarray)]
+    kinds = {array.dtype for array in arrays if array.dtype.kind == "f"}
+    return max(float(np.finfo(kind).eps) for kind in kinds or [np.dtype(np.float64)])
+
+
+def agree(a: float, b: float, resolution: float) -> bool:
+    """Whether `a` and `b` are equal up to a few units of the relative `resolution`."""
+    return math.isclose(a, b, rel_tol=8 * resolution, abs_tol=0.0)

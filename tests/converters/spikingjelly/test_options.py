@@ -1,0 +1,161 @@
+"""What the caller of an export or import may choose."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+from nir_exchange import reference, spikingjelly
+from nirgen.runtime.errors import (
+    ExportRefused,
+    FaintInputWarning,
+    InvalidArgument,
+)
+from tests.graphs import spikes
+from tests.nodes import single
+
+DT = 1e-3
+
+
+def soft(kind: str, tau: float, theta: float) -> nn.Module:
+    return {
+        "IF": lambda: neuron.IFNode(theta, None),
+        "LIF": lambda: neuron.LIFNode(tau, True, theta, None),
+        "LIF, input not decayed": lambda: neuron.LIFNode(tau, False, theta, None),
+        "PLIF": lambda: neuron.ParametricLIFNode(tau, True, theta, None),
+        "CUBA": lambda: neuron.CUBALIFNode(1 - 1 / tau, 0.6, theta, None),
+    }[kind]()
+
+
+KINDS = ["IF", "LIF", "LIF, input not decayed", "PLIF", "CUBA"]
+
+
+# --- soft reset -----------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from(KINDS), st.floats(1.2, 30.0), st.floats(0.1, 2.0), st.sampled_from(["s", "m"]),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_decomposed_it_is_exact_in_nirs_own_primitives(
+    kind: str, tau: float, theta: float, mode: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(3, 5), soft(kind, tau, theta), nn.Linear(5, 2)).double()
+    functional.set_step_mode(net, mode)
+    x = torch.randn(100, 2, 3, dtype=torch.float64) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graph = spikingjelly.export_to_nir(
+            net, x if mode == "m" else x[0], dt=DT, soft_reset="decompose", strict=True
+        )
+    assert all("reset" not in node.metadata for node in graph.nodes.values())
+    expected = spikes(net, x, mode)
+    contract = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
+    assert torch.allclose(spikes(contract, x, "s"), expected, rtol=1e-9, atol=1e-9)
+    again = spikingjelly.import_from_nir(graph, dt=DT, dtype=torch.float64, step_mode=mode)
+    assert torch.allclose(spikes(again, x, mode), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_annotated_it_is_exact_for_the_reference_too(kind: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 5), soft(kind, 3.0, 0.7)).double()
+    x = torch.randn(100, 2, 3, dtype=torch.float64) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = spikingjelly.export_to_nir(net, x[0], dt=DT)
+    contract = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
+    assert torch.equal(spikes(contract, x, "s"), spikes(net, x, "s"))
+
+
+def test_refused() -> None:
+    net = nn.Sequential(soft("IF", 2.0, 1.0))
+    with pytest.raises(ExportRefused, match="0: NIR has no field for a reset by subtraction"):
+        spikingjelly.export_to_nir(net, torch.rand(2, 3), soft_reset="refuse")
+
+
+def test_a_soft_reset_inside_of_a_cycle_is_not_decomposed() -> None:
+    block = layer.LinearRecurrentContainer(
+        nn.Sequential(nn.Linear(4, 4), soft("LIF", 2.0, 1.0)), 4, 4
+    )
+    with pytest.raises(ExportRefused, match="resets by subtraction inside of a cycle"):
+        spikingjelly.export_to_nir(nn.Sequential(block), torch.rand(2, 4), soft_reset="decompose")
+
+
+@pytest.mark.parametrize("option", ["soft_reset", "ties"])
+def test_options_that_are_none(option: str) -> None:
+    arguments: dict[str, Any] = {option: "x"}
+    with pytest.raises(InvalidArgument, match=f"{option}: is 'x'"):
+        spikingjelly.export_to_nir(nn.Sequential(neuron.IFNode()), torch.rand(2, 3), **arguments)
+
+
+# --- ties -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ties_are_exact_with_integer_weights(dtype: torch.dtype) -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(4, 50, bias=False), neuron.IFNode(2.0)).to(dtype)
+    with torch.no_grad():
+        net[0].weight.copy_(torch.randint(-2, 3, (50, 4)))
+    x = torch.randint(0, 2, (100, 3, 4)).to(dtype)
+    dt = 2.0**-10  # r * dt is 1 without rounding, so that v meets the threshold exactly
+    expected = spikes(net, x, "s")
+    kept = spikingjelly.export_to_nir(net, x[0], dt=dt)
+    exact = spikingjelly.export_to_nir(net, x[0], dt=dt, ties="exact")
+
+    def contract(graph: nir.NIRGraph) -> torch.Tensor:
+        return spikes(reference.import_from_nir(graph, dt=dt, dtype=dtype), x, "s")
+
+    assert (contract(kept) != expected).any()
+    assert torch.equal(contract(exact), expected)
+
+    back = spikingjelly.import_from_nir(exact, dt=dt, dtype=dtype)
+    assert back.get_submodule("_1").v_threshold == 2.0
+    functional.reset_net(net)
+    assert torch.equal(spikes(back, x, "s"), expected)
+
+
+# --- imports --------------------------------------------------------------------------------
+
+
+def test_learn_tau() -> None:
+    size = 3
+    node = nir.LIF(
+        tau=np.full(size, 7e-3), r=np.full(size, 2.0), v_leak=np.zeros(size),
+        v_threshold=np.ones(size), v_reset=np.zeros(size),
+    )  # fmt: skip
+    module = spikingjelly.import_from_nir(
+        single(node, size), dt=DT, dtype=torch.float64, step_mode="m", learn_tau=True
+    )
+    plif = module.get_submodule("node.neuron")
+    assert type(plif) is neuron.ParametricLIFNode
+    assert plif.w.dtype == torch.float64
+    x = torch.randn(100, 2, size, dtype=torch.float64) * 2
+    contract = reference.import_from_nir(single(node, size), dt=DT, dtype=torch.float64)
+    assert torch.equal(spikes(module, x, "m"), spikes(contract, x, "s"))
+    module(x)[0].sum().backward()
+    assert plif.w.grad is not None
+
+
+def test_an_if_written_per_step() -> None:
+    node = nir.IF(r=np.ones(3), v_threshold=np.ones(3))
+    x = torch.rand(50, 2, 3)
+    with pytest.warns(FaintInputWarning, match="node: 0.0001"):
+        quiet = spikingjelly.import_from_nir(single(node, 3), dt=1e-4)
+    module = spikingjelly.import_from_nir(single(node, 3), dt=1e-4, if_gain="per_step")
+    assert type(module.get_submodule("node")) is neuron.IFNode
+    assert spikes(quiet, x, "s").sum() == 0
+    assert torch.equal(spikes(module, x, "s"), spikes(nn.Sequential(neuron.IFNode()), x, "s"))
+    with pytest.raises(InvalidArgument, match="if_gain: is 'x'"):
+        spikingjelly.import_from_nir(single(node, 3), if_gain="x")  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""An imported graph goes out as the graph that it was: the same names, edges and numbers.
+
+Nodes that no Output depends on are left out, as in any export, and nested graphs are dissolved.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nir_exchange import reference, spikingjelly
+from nirgen.runtime import shapes
+from nirgen.runtime.errors import AnnotatedWarning
+from nirgen.runtime.nesting import thin_copy
+from tests.interpreter import interpret
+from tests.nodes import DT, graphs, inputs_for
+from tests.whole import assert_close, needed
+
+modes = st.sampled_from(["s", "m"])
+seeds = st.integers(0, 2**32 - 1)
+targets = pytest.mark.parametrize("target", [reference, spikingjelly])
+
+
+def again(target: Any, graph: nir.NIRGraph, mode: str) -> nir.NIRGraph:
+    """Imported and exported."""
+    x = inputs_for(graph, 3, 2, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnnotatedWarning)
+        module = target.import_from_nir(graph, dt=DT, dtype=torch.float64, step_mode=mode)
+        examples = [torch.from_numpy(x[name]) for name in sorted(x)]
+        given = tuple(examples if mode == "m" else (example[0] for example in examples))
+        return target.export_to_nir(module, given, dt=DT)
+
+
+def assert_same(actual: nir.NIRNode, expected: nir.NIRNode, name: str) -> None:
+    """The same kind, and the same numbers to 12 digits."""
+    assert type(actual) is type(expected), name
+    for field, value in vars(expected).items():
+        if isinstance(value, (np.ndarray, int, float)) or field in ("stride", "padding"):
+            held = getattr(actual, field)
+            np.testing.assert_allclose(held, value, rtol=1e-12, atol=0, err_msg=f"{name}.{field}")
+
+
+@targets
+@given(graph=graphs(nested=0), mode=modes)
+def test_names_edges_and_numbers_come_back(target: Any, graph: nir.NIRGraph, mode: str) -> None:
+    expected = thin_copy(graph)
+    shapes.infer(expected)
+    kept = needed(expected)
+    made = again(target, graph, mode)
+    assert set(made.nodes) == kept
+    assert len(made.edges) == len(set(made.edges))
+    assert set(made.edges) == {(s, t) for s, t in expected.edges if t in kept}
+    for name, node in made.nodes.items():
+        assert_same(node, expected.nodes[name], name)
+
+
+@targets
+@given(graph=graphs(), mode=modes, seed=seeds)
+def test_any_graph_means_the_same_again(
+    target: Any, graph: nir.NIRGraph, mode: str, seed: int
+) -> None:
+    x = inputs_for(graph, 50, 1, seed)
+    assert_close(interpret(again(target, graph, mode), x, DT), interpret(graph, x, DT))

@@ -1,0 +1,75 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The texts of the code blocks of a language, in order."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in fenced if name == language]
+
+
+def outputs() -> list[str]:
+    return [block.rstrip("\n") for block in blocks("")]
+
+
+@pytest.fixture
+def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The names that the first example leaves behind."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(blocks("python")[0], names)
+    assert (tmp_path / "example.h5").exists()
+    return names
+
+
+def test_the_first_example(scope: dict[str, object]) -> None:
+    assert tuple(scope["y"].shape) == (9, 10)  # type: ignore[attr-defined]
+    assert set(scope["state"]) == {"_1", "_5"}  # type: ignore[call-overload]
+
+
+def test_the_options(scope: dict[str, object]) -> None:
+    scope["x"] = scope["torch"].rand(8, 3, 32, 32)  # type: ignore[attr-defined]
+    exec(blocks("python")[1], scope)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_errors(number: int, scope: dict[str, object]) -> None:
+    shown = [text for text in outputs() if text.startswith("nirgen.runtime.errors")][number]
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        exec(blocks("python")[2 + number], scope)
+    kind = type(caught.value)
+    assert f"{kind.__module__}.{kind.__qualname__}: {caught.value}" == shown
+
+
+def test_the_mapping() -> None:
+    path, _, text = blocks("yaml")[0].partition("\n")
+    assert (ROOT / path.removeprefix("# ")).read_text(encoding="utf-8") == text
+
+
+def test_the_parameter_that_is_forgotten(tmp_path: Path) -> None:
+    folder = tmp_path / "mappings"
+    shutil.copytree(ROOT / "mappings", folder)
+    file = folder / "spikingjelly" / "voting_layer.yaml"
+    file.write_text(file.read_text().replace("options: [step_mode]\n", ""))
+    result = subprocess.run(
+        [sys.executable, "-m", "nirgen", "generate", "--mappings", str(folder), "--output", "out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.stderr.rstrip("\n") in outputs()
+
+
+def test_every_link_leads_somewhere() -> None:
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
