@@ -269,7 +269,11 @@ def test_all_problems_at_once(edit: Edit) -> None:
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(mapping.MappingError, match=r"nir\.yaml:1:1: the file is missing"):
+    with pytest.raises(mapping.MappingError, match="there are no mappings here"):
+        mapping.load(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "framework.yaml").write_text("framework: Mine\nversion: 1.0.0\n")
+    with pytest.raises(mapping.MappingError, match=r"signatures\.yaml:1:1: the file is missing"):
         mapping.load(tmp_path)
 
 

@@ -180,7 +180,8 @@ def test_two_folders_need_no_git(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_neither_torch_nor_a_framework_is_imported() -> None:
     code = (
-        "import sys; from nirgen.cli import main; main(['diff']); main(['explain', 'spikingjelly']);"
+        "import sys; from nirgen.cli import main;"
+        "main(['diff']); main(['explain', 'spikingjelly']);"
         "heavy = {'torch', 'numpy', 'nir', 'h5py', 'spikingjelly'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -189,3 +190,13 @@ def test_neither_torch_nor_a_framework_is_imported() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_committed_mappings_in_another_folder_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said of what is as it was, even where the files' paths tell them apart."""
+    mappings = Path(__file__).parents[2] / "mappings"
+    shutil.copytree(mappings, tmp_path / "copy")
+    assert main(["diff", "--from", str(mappings), "--to", str(tmp_path / "copy")]) == 0
+    assert capsys.readouterr().out.endswith(": nothing changed\n")

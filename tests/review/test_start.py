@@ -22,8 +22,10 @@ CELLS = '''
 from typing import Any, Optional, Union
 Size = Union[int, tuple[int, int]]
 class LIFCell:
-    def __init__(self, tau: float, v_reset: Optional[float] = 0.0, reset_by: Any = "set",
-                 size: "Size" = (1, 2), limit=float("inf"), step_mode="s", *args, gate: bool = True):
+    def __init__(
+        self, tau: float, v_reset: Optional[float] = 0.0, reset_by: Any = "set",
+        size: "Size" = (1, 2), limit=float("inf"), step_mode="s", *args, gate: bool = True,
+    ):
         """A cell."""
 class Nothing:
     pass
@@ -84,8 +86,7 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "modules:\n"
         "  cells: snn.cells\n"
         "\n"
-        "# The attribute of the layers that tells how many axes stand before the features, if they\n"
-        "# have one:\n"
+        "# If the layers have an attribute that tells how many axes stand before the features:\n"
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}\n"
     )
     assert (folder / "signatures.yaml").read_text().partition("\n\n")[2] == (
@@ -153,7 +154,7 @@ def test_a_check_says_all_that_is_left_to_decide(
             "cels.LIFCell",
             "`snn.cels` can't be imported: No module named 'snn.cels'\n    check the name\n",
         ),
-        ("cells.LIFCell=LiF", "NIR has no `LiF`\n    did you mean `LI`?\n"),
+        ("cells.LIFCell=Linera", "NIR has no `Linera`\n    did you mean `Linear`?\n"),
     ],
 )
 def test_mistakes_write_nothing(
@@ -265,8 +266,8 @@ def test_an_unknown_framework(
     "value",
     [
         None, True, False, 0, -3, 1.0, 1e-05, 1e300, "s", "Any", "no", "off", "12", "1e3", "1:30",
-        "2024-01-31", "null", "", "a, b", "{x}", "# no", "int | None", 'a "word"', "tuple[int, ...]",
-        "a: b", " x", "Optional[float]", "inf", "~", "é",
+        "2024-01-31", "null", "", "a, b", "{x}", "# no", "int | None", 'a "word"', "a: b",
+        "tuple[int, ...]", " x", "Optional[float]", "inf", "~", "é",
     ],
 )  # fmt: skip
 def test_scalars_are_read_back(value: Constant) -> None:

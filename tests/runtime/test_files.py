@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from nirgen.runtime import files, shapes
-from nirgen.runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, NirExchangeError
+from nirgen.runtime.errors import InvalidFile, InvalidGraph, NirExchangeError
 from tests.runtime.samples import all_kinds, assert_same, lif_graph
 
 

@@ -38,6 +38,7 @@ def from_delay(node: nir.Delay, at: ImportSite) -> layer.Delay:
     """
     node_delay = at.uniform("delay")
     delay_steps = round(node_delay / at.dt)
+    at.demand("delay", node_delay, delay_steps * at.dt, "delay_steps * dt")
     at.start("history", layer=0.0)
 
     return layer.Delay(delay_steps=delay_steps)

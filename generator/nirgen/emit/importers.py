@@ -28,7 +28,6 @@ from nirgen.mapping.expressions import (
     show,
     solve,
     substitute,
-    walk,
 )
 from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
 from nirgen.mapping.model import (
@@ -40,7 +39,8 @@ from nirgen.mapping.model import (
     Node,
     Part,
 )
-from nirgen.mapping.samples import interval
+from nirgen.mapping.samples import includes_low, interval
+from nirgen.mapping.tables import simpler, where
 
 
 def body(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> tuple[Statement, ...]:
@@ -166,7 +166,7 @@ def _outside(
         f"{field} = {{{held}:g}} at dt = {{at.dt:g}} gives the layer {name} = {{{name}:g}}, "
         f"and {layer} needs {show(domain)}"
     )
-    comparison = "at most" if _includes_low(domain) else "below"
+    comparison = "at most" if includes_low(domain) else "below"
     advice = () if fitting is None else (f'f"choose dt {comparison} {{{fitting}:g}}"',)
     refuse = call("at.refuse", f"f{quote(what)}", *advice, field=quote(field), before="raise ")
     return Block(f"if {scope.code(Not(domain))}:", (refuse,))
@@ -234,12 +234,14 @@ class _Importer:
     def _solve(self, inversion: Inversion) -> Iterator[Statement]:
         for solved in inversion.solved:
             yield self._solution(solved)
+            if self._is_counted(solved):  # it was rounded, and may not be what the node says
+                yield from self._demand(solved.equations)
 
     def _solution(self, solved: Solved) -> Statement:
         name = solved.parameter
         value = self.scope.code(solved.formula)
         kind = self.signature[name].type if name in self.signature else ""
-        if kind == "int" and self._is_counted(solved.formula):
+        if self._is_counted(solved):
             return Line(f"{name} = round({value})")
         if kind == "int":
             return Line(f"{name} = {self.scope.code(_as_int(solved.formula))}")
@@ -251,10 +253,15 @@ class _Importer:
         ]
         return call("invert", value, *equations, before=f"{name} = ")
 
-    def _is_counted(self, formula: Expression) -> bool:
+    def _is_counted(self, solved: Solved) -> bool:
         """Whether a whole number follows from numbers that aren't whole: steps from seconds."""
-        fields = (name.removeprefix(NODE) for name in names(formula) if NODE in name)
-        return any(self.node.fields[field].kind == "parameter" for field in fields)
+        parameter = self.signature.get(solved.parameter)
+        fields = (name.removeprefix(NODE) for name in names(solved.formula) if NODE in name)
+        return (
+            parameter is not None
+            and parameter.type == "int"
+            and any(self.node.fields[field].kind == "parameter" for field in fields)
+        )
 
     def _demand(self, demands: tuple[Binding, ...]) -> Iterator[Statement]:
         for demand in demands:
@@ -501,32 +508,3 @@ def _offer(formula: Expression) -> str:
     """What a case would have had, with its number where that is not in sight."""
     text = for_people(formula)
     return text if isinstance(formula, Literal) else f"{text} = {{{text}:g}}"
-
-
-def where(case: CaseInverse) -> str:
-    """What is true of a node that a case takes, for people; empty if there is nothing to say."""
-    conditions = [f"node.metadata[{k!r}] = {v!r}" for k, v in case.case.metadata.items()]
-    if not conditions:
-        conditions = [f"{NODE}{d.field} = {show(d.formula)}" for d in case.inversion.demands]
-    if not conditions and case.guard is not None:
-        solved = {s.parameter: s.formula for s in case.inversion.solved}
-        conditions = [show(simpler(substitute(case.guard, solved)))]
-    return " and ".join(conditions)
-
-
-def simpler(guard: Expression) -> Expression:
-    """`a + b >= b` as `a >= 0`."""
-    match guard:
-        case Binary(symbol, Binary("+", left, right), bound) if right == bound:
-            return Binary(symbol, left, Literal(0))
-    return guard
-
-
-def _includes_low(domain: Expression) -> bool:
-    """Whether the domain's lower bound belongs to it."""
-    bounds = (part for part in walk(domain) if isinstance(part, Binary))
-    return any(
-        (bound.symbol == ">=" and isinstance(bound.left, Name))
-        or (bound.symbol == "<=" and isinstance(bound.right, Name))
-        for bound in bounds
-    )

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 from nirgen.emit import exporters, importers
 from nirgen.emit.code import WIDTH, Line, Statement, call, layout, quote, signature
-from nirgen.mapping import inverse
-from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve, substitute
+from nirgen.mapping import inverse, tables
+from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve
 from nirgen.mapping.model import (
-    NODE,
-    Binding,
-    Choice,
     Framework,
     FrameworkMappings,
     LayerMapping,
@@ -21,6 +18,7 @@ from nirgen.mapping.model import (
     Node,
     Normalization,
 )
+from nirgen.mapping.tables import Row
 
 RUNTIME = "nirgen.runtime."
 
@@ -236,7 +234,7 @@ def _to_nir(
             _nodes(mapping),
         ),
         summary=f"The node that computes what the layer does: {_chain(mapping)}.",
-        formulas=tuple(_aligned(_forward_table(mapping))),
+        formulas=tuple(_aligned(tables.forward(mapping))),
         where=_place(mapping),
         body=_body(exporters.body(mapping, framework, mappings)),
     )
@@ -250,7 +248,7 @@ def _from_nir(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -
             mapping.layers[0],
         ),
         summary=f"The layer that computes what the node does: {mapping.layers[0]}.",
-        formulas=tuple(_aligned(_backward_table(mapping, node))),
+        formulas=tuple(_aligned(tables.backward(mapping, node))),
         where=_place(mapping),
         body=_body(importers.body(mapping, framework, node)),
     )
@@ -260,13 +258,10 @@ def _from_any(
     mapping: LayerMapping, form: Normalization, framework: FrameworkMappings, node: Node
 ) -> FunctionPlan:
     parameters = (("node", f"nir.{node.name}"), ("at", "ImportSite"))
-    rows = [("gain", show(form.gain), ""), ("shift", show(form.shift), "")]
-    rows += [(name, show(formula), "") for name, formula in form.layer.items()]
-    rows += [(f"{name} at first", show(formula), "") for name, formula in form.start.items()]
     return FunctionPlan(
         head=signature(_from_any_name(node.name), parameters, "Normalized"),
         summary=f"{mapping.layers[0]} for any {node.name} with {show(form.when)}.",
-        formulas=tuple(_aligned(iter(rows))),
+        formulas=tuple(_aligned(tables.normalized(form))),
         where=f"{form.at.file}:{form.at.line}",
         body=_body(importers.normalized_body(mapping, framework, node)),
     )
@@ -312,59 +307,12 @@ def _nodes(mapping: LayerMapping) -> str:
     return " | ".join(f"nir.{node}" for node in mapping.nodes)
 
 
-Row = tuple[str, str, str]
-
-
-def _forward_table(mapping: LayerMapping) -> Iterator[Row]:
-    for name, formula in mapping.read.items():
-        attributes = {n: Name(f"module.{n}") for n in names(formula)}
-        yield name, show(substitute(formula, attributes)), ""
-    for binding in mapping.part.bind:
-        yield _row(binding, "")
-    for choice in mapping.choices:
-        yield from _choice_rows(choice)
-    for link in mapping.then:
-        for binding in link.bind:
-            yield f"{link.node}.{binding.field}", show(binding.formula), ""
-
-
-def _choice_rows(choice: Choice) -> Iterator[Row]:
-    for case in choice.cases:
-        where = f"where {show(case.when)}"
-        for binding in case.part.bind:
-            yield _row(binding, where)
-        for key, value in case.metadata.items():
-            yield f"node.metadata[{key!r}]", repr(value), where
-
-
-def _row(binding: Binding, where: str) -> Row:
-    return NODE + binding.field, show(binding.formula), where
-
-
-def _backward_table(mapping: LayerMapping, node: Node) -> Iterator[Row]:
-    backwards = inverse.invert(mapping, node)
-    for solved in backwards.shared.solved:
-        yield solved.parameter, show(solved.formula), ""
-    for choice in backwards.choices:
-        for case in choice.cases:
-            taken = importers.where(case)
-            where = f"where {taken}" if taken else ""
-            for name, value in case.given.items():
-                yield name, repr(value), where
-            for solved in case.inversion.solved:
-                yield solved.parameter, show(solved.formula), where
-    for variable, parameter in backwards.starts.items():
-        yield parameter, f"node.metadata['{variable}_initial'] or None", ""
-    for name, formula in mapping.derive.items():
-        fields = {field: Name(NODE + field) for field in names(formula) if field in node.fields}
-        yield name, show(substitute(formula, fields)), ""
-
-
 def _aligned(rows: Iterator[Row]) -> Iterator[str]:
     """Rows as a table: the sign of equality and the conditions under one another."""
     table = list(rows)
-    left = max((len(row[0]) for row in table), default=0)
-    middle = max((len(row[1]) for row in table if row[2]), default=0)
-    for name, value, where in table:
-        line = f"{name:<{left}} = {value:<{middle if where else 0}}  {where}"
+    left = max((len(row.name) for row in table), default=0)
+    middle = max((len(row.text) for row in table if row.where), default=0)
+    for row in table:
+        where = f"where {row.where}" if row.where else ""
+        line = f"{row.name:<{left}} = {row.text:<{middle if where else 0}}  {where}"
         yield line.rstrip()

@@ -57,6 +57,16 @@ def interval(domain: Expression) -> Interval:
     return Interval(low, high)
 
 
+def includes_low(domain: Expression) -> bool:
+    """Whether the domain's lower bound belongs to it."""
+    bounds = (part for part in walk(domain) if isinstance(part, Binary))
+    return any(
+        (bound.symbol == ">=" and isinstance(bound.left, Name))
+        or (bound.symbol == "<=" and isinstance(bound.right, Name))
+        for bound in bounds
+    )
+
+
 def is_domain_of(domain: Expression, name: str) -> bool:
     """Whether an expression bounds `name` by numbers or excludes None, and says nothing else."""
     match domain:

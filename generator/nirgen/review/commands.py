@@ -150,9 +150,9 @@ def new(options: argparse.Namespace) -> int:
     """Write the folder; nothing is written unless everything can be."""
     if not options.framework.isidentifier():
         raise ReviewError(f"`{options.framework}` is no name of a Python package")
-    known = _read(options.mappings)
+    nodes = read_mappings(options.mappings.resolve(), Problems()).nodes  # others' problems may wait
     folder = options.mappings / options.framework
-    files = start.texts(options.framework, options.package, options.layers, known.nodes)
+    files = start.texts(options.package, options.layers, nodes)
     start.write(folder, files)
     for name in files:
         print(f"created {folder / name}")

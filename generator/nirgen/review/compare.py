@@ -110,6 +110,8 @@ def _framework(
             new_signature=now.signature(other),
             nodes={**old.nodes, **new.nodes},
         )
+        if versions.are_alike:
+            continue
         file = other.file.partition("/")[2]
         yield from subject(f"{name}: {support.title(other)}", file, layers.changes(versions))
 

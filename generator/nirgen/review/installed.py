@@ -140,8 +140,10 @@ def _source(cls: type[Any]) -> str:
 def _parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(cls, eval_str=True).parameters
-    except (NameError, TypeError):  # annotations that only a type checker can evaluate
-        return inspect.signature(cls).parameters
+    except ValueError as error:
+        raise ReviewError(f"{cls.__module__}.{cls.__name__} tells no signature: {error}") from None
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return inspect.signature(cls).parameters  # annotations that only a type checker evaluates
 
 
 def _type(parameter: inspect.Parameter) -> str:

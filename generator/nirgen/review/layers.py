@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "normalize": "formula",
     "read": "formula",
     "domain": "rule",
+    "node": "rule",
     "note": "grade",
 }
 """What a change of a statement is called, where it isn't called like the statement."""
@@ -254,7 +255,10 @@ def _examples(versions: Versions) -> Iterator[Change]:
 
 def _moved(example: Example, versions: Versions) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The example's numbers, and what the new version gives, where it gives others."""
-    made = outcome(versions.new, {**_defaults(versions.new_signature), **_layer_of(example)})
+    values = next((v for v in _layers_of(example, versions) if outcome(versions.old, v)), None)
+    if values is None:
+        return None  # the old version itself refused it; there was nothing to move
+    made = outcome(versions.new, values)
     if made is None:
         return (shown(example.node),), ("refused",)
     now = {field: made.stated.get(NODE + field, value) for field, value in example.node.items()}
@@ -265,13 +269,15 @@ def _moved(example: Example, versions: Versions) -> tuple[tuple[str, ...], tuple
     return (shown(was),), (shown({field: now[field] for field in moved}),)
 
 
+def _layers_of(example: Example, versions: Versions) -> Iterator[dict[str, Any]]:
+    """The example's layer where it sees the batch, and where it sees time before that."""
+    defaults = {**_defaults(versions.old_signature), **_defaults(versions.new_signature)}
+    for axes in (1, 2):
+        yield {**defaults, **example.layer, "dt": example.dt, "batch_axes": axes, "rank": 3}
+
+
 def _defaults(signature: Mapping[str, Parameter]) -> dict[str, Constant]:
     return {name: p.default for name, p in signature.items() if not p.required}
-
-
-def _layer_of(example: Example) -> dict[str, Any]:
-    """The example's parameters, and the surroundings that its proof assumes."""
-    return {**example.layer, "dt": example.dt, "batch_axes": 1, "rank": 3}
 
 
 def _example_key(example: Example) -> str:

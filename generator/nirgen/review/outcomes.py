@@ -100,6 +100,11 @@ class Versions:
     new_signature: Mapping[str, Parameter]
     nodes: Mapping[str, Node]
 
+    @property
+    def are_alike(self) -> bool:
+        """Whether both say the same, word for word, of the same parameters."""
+        return self.old == self.new and self.old_signature == self.new_signature
+
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """Layers from the domains of both, so that what was accepted shows, and what is."""

@@ -19,9 +19,7 @@ _HEADER = """\
 """
 
 
-def texts(
-    framework: str, package: str, wanted: Sequence[str], nodes: Mapping[str, Node]
-) -> dict[str, str]:
+def texts(package: str, wanted: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, str]:
     """The files of a new folder by their names, for layers such as `module.Class=LIF`.
 
     Raises:
@@ -32,7 +30,7 @@ def texts(
     aliases = _aliases(layer.module for layer, _ in layers)
     names = {f"{aliases[layer.module]}.{layer.name}": (layer, node) for layer, node in layers}
     files = {
-        "framework.yaml": _framework(framework, package, aliases),
+        "framework.yaml": _framework(package, aliases),
         "signatures.yaml": signatures.written(
             {name: layer.signature for name, (layer, _) in names.items()}, _HEADER
         ),
@@ -81,7 +79,7 @@ def _aliases(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _framework(framework: str, package: str, aliases: Mapping[str, str]) -> str:
+def _framework(package: str, aliases: Mapping[str, str]) -> str:
     title, version = installed.release(package)
     lines = [
         f"framework: {signatures.scalar(title)}",
@@ -90,8 +88,7 @@ def _framework(framework: str, package: str, aliases: Mapping[str, str]) -> str:
         "modules:",
         *(f"  {alias}: {module}" for module, alias in aliases.items()),
         "",
-        "# The attribute of the layers that tells how many axes stand before the features, if they",
-        "# have one:",
+        "# If the layers have an attribute that tells how many axes stand before the features:",
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}",
     ]
     return "\n".join(lines) + "\n"

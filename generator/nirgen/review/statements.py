@@ -31,8 +31,8 @@ ANY_OTHER = "any other: "
 class Key:
     """What a statement is about.
 
-    `kind` tells what a change of it does: `field`, `start`, `choice`, `note`, `normalize`, `read`,
-    `domain`, `parameter`, `rule`, `words`.
+    `kind` tells what a change of it does: `choice`, `node`, `field`, `start`, `note`, `normalize`,
+    `read`, `domain`, `parameter`, `rule`, `words`.
     """
 
     kind: str
@@ -101,6 +101,8 @@ def _layer(mapping: LayerMapping, signature: Iterable[str]) -> Iterator[tuple[Ke
     for choice in mapping.choices:
         for case in choice.cases:
             yield Key("choice", cases_of(choice.name)), _formula(case.when)
+            if case.node is not None:
+                yield Key("node", "node"), Row(case.node, case.when)
     for part, of in _parts(mapping):
         yield from _part(part, None if of is None else of.when)
         yield from () if of is None else _notes(of)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-class Unshared(np.ndarray):  # type: ignore[type-arg]
+class Unshared(np.ndarray):
     """An array that nobody else has: a tensor may take its memory over instead of copying it."""
 
 

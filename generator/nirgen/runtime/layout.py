@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nirgen.runtime.building import memory
+from nirgen.runtime.building import graph_names, memory
 from nirgen.runtime.errors import InvalidArgument, Problem
 from nirgen.runtime.target import Target
 
@@ -33,11 +33,9 @@ def layout_of(target: Target, net: nn.Module, given: object) -> Layout:
     An imported network knows its inputs' features, and the other axes of what is `given` are
     before them. Elsewhere it is the layout of the stateful layers, or the longest of the others'.
     """
-    imported = graph_names(net)
-    first = next(iter(_arguments(given)), None)
-    if imported and isinstance(first, torch.Tensor):
-        rank = next(iter(imported.ranks.values()))
-        return Layout(min(max(first.dim() - rank, 1), max(target.leading_axes.values())))
+    left = _axes_left(net, given)
+    if left in target.leading_axes.values():
+        return Layout(left)
     said = [
         (path or type(module).__name__, module, axes)
         for path, module in _outside_containers(target, net)
@@ -50,6 +48,16 @@ def layout_of(target: Target, net: nn.Module, given: object) -> Layout:
         path, _, axes = max(said, key=lambda layer: layer[2])
         return Layout(axes, path)
     return Layout(target.leading_axes.get(None, min(target.leading_axes.values())))
+
+
+def _axes_left(net: nn.Module, given: object) -> int:
+    """How many axes stand before the features in the input of an imported network; 0 if unknown."""
+    imported = graph_names(net)
+    ranks = imported.ranks if imported else {}
+    args, kwargs = _arguments(given)
+    tensors = {**dict(zip(ranks, args, strict=False)), **kwargs}
+    known = (t.dim() - ranks[n] for n, t in tensors.items() if n in ranks and torch.is_tensor(t))
+    return next(known, 0)
 
 
 def _outside_containers(target: Target, net: nn.Module) -> Iterator[tuple[str, nn.Module]]:

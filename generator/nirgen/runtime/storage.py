@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,10 +58,9 @@ def save(tree: Tree, file: io.FileIO, compression: Compression) -> None:
         OSError: the file can't be written.
     """
     shown = _Unfailing(file)
+    alignment = {"alignment_threshold": _LARGE, "alignment_interval": _ALIGNMENT}
     try:
-        with h5py.File(
-            shown, "w", libver="v108", alignment_threshold=_LARGE, alignment_interval=_ALIGNMENT
-        ) as root:
+        with h5py.File(shown, "w", libver="v108", **alignment) as root:
             _save(tree, root.id, file, compression)
     finally:
         if shown.failure is not None:
@@ -136,7 +135,7 @@ def _ordered() -> h5p.PropGCID:
 
 _NAME = name_in_utf8()
 _ORDERED = _ordered()
-_LARGE, _ALIGNMENT = 4096, 64
+_LARGE, _ALIGNMENT = 256, 64
 """Arrays from this many bytes on start at a multiple of so many, as vector units like it."""
 
 
@@ -184,33 +183,40 @@ class _Loading:
 
     def root(self, file: Any, name: str) -> Tree | None:
         """What the group `name` holds; None if there is no such group."""
-        place = f"/{name}"
-        with self._noting(place):
-            for link in _links(file):
-                if link.name == name.encode():
-                    member = self._opened(file, link)
-                    if isinstance(member, h5g.GroupID):
-                        return self._tree(member, place, 0)
-        self.damages.append(Problem(place, "is missing, or not a group: this is no NIR file"))
+        tree: Tree = {}
+        try:
+            named = [link for link in _links(file) if link.name == name.encode()]
+            self._fill(tree, file, named, "", 0)
+        except _DAMAGE as error:
+            self._note("/", error)
+        if isinstance(tree.get(name), dict):
+            return dict(tree[name])
+        self.damages.append(Problem(f"/{name}", "is missing, or not a group: this is no NIR file"))
         return None
 
-    def _tree(self, group: h5g.GroupID, place: str, depth: int) -> Tree:
-        """All that a group holds; what can't be read is noted and left out."""
+    def _fill(
+        self, tree: Tree, group: h5g.GroupID, links: Sequence[_Link], place: str, depth: int
+    ) -> None:
+        """Add to a tree what links lead to; what can't be read is noted and left out."""
+        for link in links:
+            name = link.name.decode("utf-8", "backslashreplace")
+            at = f"{place}/{name}"
+            try:
+                tree[name] = self._member(group, link, at, depth)
+            except _DAMAGE as error:
+                self._note(at, error)
+
+    def _member(self, group: h5g.GroupID, link: _Link, place: str, depth: int) -> Any:
+        """What a link leads to: a group's tree, or a dataset's value."""
+        member = self._opened(group, link)
+        if isinstance(member, h5d.DatasetID):
+            return self._reader.value(member)
+        if not isinstance(member, h5g.GroupID):
+            raise ValueError("it is neither a group nor a dataset")
+        if depth > _DEEPEST_GROUP:
+            raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
         tree: Tree = {}
-        with self._noting(place):
-            if depth > _DEEPEST_GROUP:
-                raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
-            for link in _links(group):
-                name = link.name.decode("utf-8", "backslashreplace")
-                at = f"{place}/{name}"
-                with self._noting(at):
-                    member = self._opened(group, link)
-                    if isinstance(member, h5g.GroupID):
-                        tree[name] = self._tree(member, at, depth + 1)
-                    elif isinstance(member, h5d.DatasetID):
-                        tree[name] = self._reader.value(member)
-                    else:
-                        raise ValueError("it is neither a group nor a dataset")
+        self._fill(tree, member, _links(member), place, depth + 1)
         return tree
 
     def _opened(self, group: h5g.GroupID, link: _Link) -> Any:
@@ -226,13 +232,8 @@ class _Loading:
         self._seen.add(link.address)
         return h5o.open(group, link.name)
 
-    @contextlib.contextmanager
-    def _noting(self, place: str) -> Iterator[None]:
-        """Inside, what h5py raises is noted as damage at `place`."""
-        try:
-            yield
-        except _DAMAGE as error:
-            self.damages.append(Problem(place, f"can't be read: {error}"))
+    def _note(self, place: str, error: Exception) -> None:
+        self.damages.append(Problem(place, f"can't be read: {error}"))
 
 
 class _Link(NamedTuple):

@@ -68,7 +68,7 @@ def trace(
         InvalidArgument: `example_input` can't be the network's input.
         ExportRefused: NIR can't hold the network; `problems` has all reasons found.
     """
-    layout = layout_of(target, net)
+    layout = layout_of(target, net, example_input)
     examples = examples_of(target, net, example_input, layout)
     tracer = _Tracer(target, net, layout, dt, options)
     with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():

@@ -1,0 +1,92 @@
+"""The formulas of a mapping as tables for people: what a converter documents, and a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nirgen.mapping import inverse
+from nirgen.mapping.expressions import Binary, Expression, Literal, Name, names, show, substitute
+from nirgen.mapping.inverse import CaseInverse
+from nirgen.mapping.model import NODE, Binding, Choice, LayerMapping, Node, Normalization
+
+
+@dataclass(frozen=True)
+class Row:
+    """`name = text`, in the case that `where` tells; in all, if that is empty."""
+
+    name: str
+    text: str
+    where: str = ""
+
+
+def forward(mapping: LayerMapping) -> Iterator[Row]:
+    """The node's fields over the layer's parameters."""
+    for name, formula in mapping.read.items():
+        attributes = {n: Name(f"module.{n}") for n in names(formula)}
+        yield Row(name, show(substitute(formula, attributes)))
+    for binding in mapping.part.bind:
+        yield _bound(binding)
+    for choice in mapping.choices:
+        yield from _alternatives(choice)
+    for link in mapping.then:
+        for binding in link.bind:
+            yield Row(f"{link.node}.{binding.field}", show(binding.formula))
+
+
+def _alternatives(choice: Choice) -> Iterator[Row]:
+    for case in choice.cases:
+        guard = show(case.when)
+        for binding in case.part.bind:
+            yield _bound(binding, guard)
+        for key, value in case.metadata.items():
+            yield Row(f"node.metadata[{key!r}]", repr(value), guard)
+
+
+def _bound(binding: Binding, where: str = "") -> Row:
+    return Row(NODE + binding.field, show(binding.formula), where)
+
+
+def backward(mapping: LayerMapping, node: Node) -> Iterator[Row]:
+    """The layer's parameters over the node's fields."""
+    backwards = inverse.invert(mapping, node)
+    for solved in backwards.shared.solved:
+        yield Row(solved.parameter, show(solved.formula))
+    for choice in backwards.choices:
+        for case in choice.cases:
+            for name, value in case.given.items():
+                yield Row(name, repr(value), where(case))
+            for solved in case.inversion.solved:
+                yield Row(solved.parameter, show(solved.formula), where(case))
+    for variable, parameter in backwards.starts.items():
+        yield Row(parameter, f"node.metadata['{variable}_initial'] or None")
+    for name, formula in mapping.derive.items():
+        fields = {field: Name(NODE + field) for field in names(formula) if field in node.fields}
+        yield Row(name, show(substitute(formula, fields)))
+
+
+def normalized(form: Normalization) -> Iterator[Row]:
+    """The map of the input, and the layer's parameters behind it."""
+    yield Row("gain", show(form.gain))
+    yield Row("shift", show(form.shift))
+    yield from (Row(name, show(formula)) for name, formula in form.layer.items())
+    yield from (Row(f"{name} at first", show(formula)) for name, formula in form.start.items())
+
+
+def where(case: CaseInverse) -> str:
+    """What is true of a node that a case takes; empty if there is nothing to say."""
+    conditions = [f"node.metadata[{k!r}] = {v!r}" for k, v in case.case.metadata.items()]
+    if not conditions:
+        conditions = [f"{NODE}{d.field} = {show(d.formula)}" for d in case.inversion.demands]
+    if not conditions and case.guard is not None:
+        solved = {s.parameter: s.formula for s in case.inversion.solved}
+        conditions = [show(simpler(substitute(case.guard, solved)))]
+    return " and ".join(conditions)
+
+
+def simpler(guard: Expression) -> Expression:
+    """`a + b >= b` as `a >= 0`."""
+    match guard:
+        case Binary(symbol, Binary("+", left, right), bound) if right == bound:
+            return Binary(symbol, left, Literal(0))
+    return guard
