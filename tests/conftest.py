@@ -7,7 +7,7 @@ import os
 # The tests' tensors are small and the workers several: threads of one would wait for the others'.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "short", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -152,7 +152,9 @@ def ordered(nodes: Nodes, edges: set[Edge], delayed: set[Edge]) -> list[str]:
     order: list[str] = []
     while len(order) < len(nodes):
         waiting = {t for s, t in edges - delayed if s not in order}
-        order += [name for name in nodes if name not in order and name not in waiting]
+        ready = [name for name in nodes if name not in order and name not in waiting]
+        assert ready, "a cycle is left"
+        order += ready
     return order
 
 

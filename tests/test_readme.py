@@ -70,6 +70,36 @@ def test_the_parameter_that_is_forgotten(tmp_path: Path) -> None:
     assert result.stderr.rstrip("\n") in outputs()
 
 
+def test_what_a_change_means(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "mappings", tmp_path / "mappings")
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "."],
+        ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "-m", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    for file, old, new in (
+        ("lif_node", "bind: {r: tau}", "bind: {r: tau - 1}"),
+        ("lif_node", "tau: tau > 1", "tau: tau >= 2"),
+        ("cuba_lif_node", "dt / (1 - c_decay)\n", "1 / ((1 - c_decay) / dt)\n"),
+    ):
+        path = tmp_path / "mappings" / "spikingjelly" / f"{file}.yaml"
+        path.write_text(path.read_text().replace(old, new, 1))
+    shown = nirgen("diff", "main", cwd=tmp_path)
+    assert re.sub(r"\([0-9a-f]{7}\)", "(0000000)", shown).rstrip("\n") in outputs()
+
+
+def test_a_mapping_explained() -> None:
+    command, _, shown = next(b for b in blocks("console") if "explain" in b).partition("\n")
+    assert nirgen(*command.split()[2:], cwd=ROOT) == shown
+
+
+def nirgen(*arguments: str, cwd: Path) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "nirgen", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
 def test_every_link_leads_somewhere() -> None:
     for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / path).exists(), path

@@ -43,9 +43,11 @@ def assert_same(actual: nir.NIRNode, expected: nir.NIRNode, name: str) -> None:
     """The same kind, and the same numbers to 12 digits."""
     assert type(actual) is type(expected), name
     for field, value in vars(expected).items():
-        if isinstance(value, (np.ndarray, int, float)) or field in ("stride", "padding"):
-            held = getattr(actual, field)
+        held = getattr(actual, field)
+        if isinstance(value, (np.ndarray, int, float, tuple)):
             np.testing.assert_allclose(held, value, rtol=1e-12, atol=0, err_msg=f"{name}.{field}")
+        elif isinstance(value, str):
+            assert held == value, f"{name}.{field}"
 
 
 @targets

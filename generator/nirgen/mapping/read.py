@@ -42,7 +42,7 @@ def shipped() -> Path:
 
 
 def read_mappings(folder: Path, problems: Problems) -> Mappings:
-    """The mappings of a folder: `nir.yaml`, else the shipped one, and a folder for each framework."""
+    """The mappings of a folder: `nir.yaml`, or else ours, and a folder for each framework."""
     primitives = folder if (folder / "nir.yaml").exists() else shipped()
     nodes = _read_file(primitives, primitives / "nir.yaml", problems, _nodes) or {}
     frameworks = [

@@ -1,4 +1,4 @@
-"""The formulas of a mapping as tables for people: what a converter documents, and a report shows."""
+"""A mapping's formulas as tables for people: in a converter's docstrings, and in reports."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from nirgen.runtime import ties
 from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.remarks import SPIKING, long_step, refused
+from nirgen.runtime.remarks import has_ties, long_step, refused
 from nirgen.runtime.report import Entry, Formula, Grade, Report
 from nirgen.runtime.sites import ExportOptions, Skipped
 from nirgen.runtime.stated import applied, hosts_reference, layer_name, of_node, stated, system
@@ -97,9 +97,12 @@ class ExportLog:
 
     def _ties(self, call: Call) -> bool:
         """Whether the layer fires at its threshold, and the node only above it."""
-        own = self.target.fires == ">=" and not hosts_reference(call.layer)
-        lowered = ties.KEY in call.node.metadata
-        return own and type(call.node).__name__ in SPIKING and not lowered
+        return has_ties(
+            self.target.fires,
+            type(call.node).__name__,
+            by_reference=call.layer is None or hosts_reference(call.layer),
+            lowered=ties.KEY in call.node.metadata,
+        )
 
     def _why(self, layer: nn.Module) -> str:
         """The reason for which a layer needs no node."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from nirgen.runtime import files, order, shapes
+from nirgen.runtime.arguments import wrong_dt
 from nirgen.runtime.collecting import uncollected
 from nirgen.runtime.errors import (
     AnnotatedWarning,
@@ -99,7 +99,7 @@ def export_network(
 def _demand_arguments(
     net: object, save_path: str | Path | None, dt: object, options: ExportOptions
 ) -> None:
-    problems = [*_wrong_net(net), *_wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
+    problems = [*_wrong_net(net), *wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
     if problems:
         raise InvalidArgument(problems)
 
@@ -107,14 +107,6 @@ def _demand_arguments(
 def _wrong_net(net: object) -> Iterable[Problem]:
     if not isinstance(net, nn.Module):
         yield Problem("net", f"is a {type(net).__name__}", "give a torch.nn.Module")
-
-
-def _wrong_dt(dt: object) -> Iterable[Problem]:
-    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
-    if not (number and math.isfinite(dt) and dt > 0):  # type: ignore[arg-type, operator]
-        yield Problem(
-            "dt", f"is {dt!r}", "give the time step in seconds, a positive finite number: 1e-4"
-        )
 
 
 def _wrong(options: ExportOptions) -> Iterable[Problem]:

@@ -13,18 +13,10 @@ from nirgen.runtime import ties
 from nirgen.runtime.errors import ImportRefused, InvalidGraph, Problem
 from nirgen.runtime.nesting import Flat
 from nirgen.runtime.normalized import Normalized
-from nirgen.runtime.remarks import (
-    BEHIND_A_MAP,
-    BY_THE_REFERENCE,
-    KINDS,
-    SPIKING,
-    detour,
-    refused_nodes,
-    traps,
-)
+from nirgen.runtime.remarks import KINDS, detours, has_ties, refused_nodes, traps
 from nirgen.runtime.report import Entry, Grade, Report
 from nirgen.runtime.sites import ImportSite
-from nirgen.runtime.stated import applied, hosts_reference, layer_name, of_layer, stated
+from nirgen.runtime.stated import applied, layer_name, of_layer, stated
 from nirgen.runtime.target import Importer, Target
 
 
@@ -39,6 +31,7 @@ class Imported:
         annotations: what of the metadata was honoured.
         cases: which cases of the mapping applied.
         passed_over: why layers that would have come first don't compute it.
+        by_reference: whether a module of the reference computes it.
         lowered: whether the node's threshold is the next smaller one, for a layer that fires at it.
     """
 
@@ -50,6 +43,7 @@ class Imported:
     annotations: Sequence[str]
     cases: Sequence[str]
     passed_over: Sequence[str]
+    by_reference: bool
     lowered: bool
 
 
@@ -89,6 +83,7 @@ class ImportLog:
                 annotations=tuple(site.annotations),
                 cases=tuple(site.cases),
                 passed_over=tuple(problem.what for problem in unfit),
+                by_reference=importer in self.target.fallback.get(type(node), ()),
                 lowered=ties.KEY in node.metadata,
             )
         )
@@ -121,22 +116,22 @@ class ImportLog:
             node=node.kind,
             grade=Grade.ANNOTATED if node.annotations else Grade.EXACT,
             formulas=tuple(of_layer(rows, node.layer)),
-            notes=(*node.annotations, *self._detours(node), *self._traps(node)),
-            ties=self._ties(node),
+            notes=(*node.annotations, *self._remarks(node)),
+            ties=has_ties(
+                self.target.fires,
+                node.kind,
+                by_reference=node.by_reference,
+                lowered=node.lowered,
+            ),
         )
 
-    def _detours(self, node: Imported) -> Iterator[str]:
-        """How the layer is not the framework's own, as it is; and why."""
-        if isinstance(node.layer, Normalized):
-            yield detour(BEHIND_A_MAP, node.passed_over)
-        elif hosts_reference(node.layer) and self.target.fallback:
-            yield detour(BY_THE_REFERENCE, node.passed_over)
-
-    def _traps(self, node: Imported) -> Iterator[str]:
+    def _remarks(self, node: Imported) -> Iterator[str]:
+        yield from detours(
+            self.target.name,
+            node.kind,
+            normalized=isinstance(node.layer, Normalized),
+            by_reference=node.by_reference,
+            passed_over=node.passed_over,
+        )
         if node.watched is not None:
             yield from traps(node.watched, self.dt)
-
-    def _ties(self, node: Imported) -> bool:
-        """Whether the layer fires at its threshold, and the node only above it."""
-        own = self.target.fires == ">=" and not hosts_reference(node.layer)
-        return own and node.kind in SPIKING and not node.lowered

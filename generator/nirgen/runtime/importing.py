@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ import torch
 from torch import fx, nn
 
 from nirgen.runtime import building, if_gain, order, shapes, ties
+from nirgen.runtime.arguments import wrong_dt
 from nirgen.runtime.arrays import Unshared
 from nirgen.runtime.collecting import uncollected
 from nirgen.runtime.errors import (
@@ -27,7 +27,7 @@ from nirgen.runtime.errors import (
 from nirgen.runtime.import_report import ImportLog
 from nirgen.runtime.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.order import Plan
-from nirgen.runtime.reference import Remembering
+from nirgen.runtime.reference import Remembering, Scale
 from nirgen.runtime.report import Report
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.target import Target
@@ -124,7 +124,7 @@ def _checked_arguments(
     options: Mapping[str, Any],
 ) -> torch.device:
     """The device, if all arguments can be meant."""
-    problems = [*_wrong_graph(graph), *_wrong_dt(dt), *_wrong_dtype(dtype)]
+    problems = [*_wrong_graph(graph), *wrong_dt(dt), *_wrong_dtype(dtype)]
     problems += [*_wrong_mode(target, options), *_wrong_gain(options)]
     try:
         where = torch.device(device)
@@ -138,13 +138,6 @@ def _checked_arguments(
 def _wrong_graph(graph: object) -> Iterator[Problem]:
     if not isinstance(graph, (nir.NIRGraph, str, Path)):
         yield Problem("graph", f"is a {type(graph).__name__}", "give a nir.NIRGraph or a path")
-
-
-def _wrong_dt(dt: object) -> Iterator[Problem]:
-    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
-    if not (number and math.isfinite(dt) and dt > 0):  # type: ignore[arg-type, operator]
-        advice = "give the time step in seconds, a positive finite number: 1e-4"
-        yield Problem("dt", f"is {dt!r}", advice)
 
 
 def _wrong_dtype(dtype: object) -> Iterator[Problem]:
@@ -200,8 +193,11 @@ class _Importing:
         """A layer for each node but Inputs and Outputs; refuses all that can't have one."""
         layers: dict[str, nn.Module] = {}
         problems = list(self._homeless_cycles(plan))
+        ports = self._ports_on_cycles(plan)
         for name in plan.order:
             node = self.flat.nodes[name]
+            if name in ports:
+                layers[name] = self._passing_on(node)
             if isinstance(node, (nir.Input, nir.Output)):
                 continue
             try:
@@ -211,6 +207,23 @@ class _Importing:
         if problems:
             raise ImportRefused(problems)
         return layers
+
+    def _ports_on_cycles(self, plan: Plan) -> frozenset[str]:
+        """The nested graphs' ports that are left on cycles.
+
+        Where such a cycle is cut depends on them; so that an export cuts it there again, each has
+        a layer, and becomes a node.
+        """
+        known = {*self.target.importers, *self.target.fallback}
+        on_cycles = (n for c in plan.components if plan.recurs(c) for n in c)
+        ports = (n for n in on_cycles if isinstance(self.flat.nodes[n], (nir.Input, nir.Output)))
+        return frozenset(ports if nir.Scale in known else ())
+
+    def _passing_on(self, port: nir.NIRNode) -> nn.Module:
+        """A layer that changes nothing."""
+        ones = np.ones(port.input_type["input"])
+        layer = Scale(ones, dtype=self.dtype, device=self.device)
+        return layer.requires_grad_(False)
 
     def _site(self, name: str, node: nir.NIRNode) -> ImportSite:
         return ImportSite(

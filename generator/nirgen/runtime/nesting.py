@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import nir
+import numpy as np
 
 from nirgen.runtime.errors import Problem
 
@@ -112,20 +113,31 @@ def without_ports(flat: Flat) -> Flat:
     """The view without the nested graphs' Inputs and Outputs: what they pass on goes straight on.
 
     A port that sums several values for several nodes stays, and so does one whose removal would
-    make the same edge twice. Nothing else grows with the number of ways through ports.
+    make the same edge twice; it becomes a Scale by 1, which passes on what it gets. Nothing else
+    grows with the number of ways through ports. The graph must be complete (`shapes.infer`).
     """
     ends = {*flat.inputs, *flat.outputs}
     sources, targets = _linked(flat.sources), _linked(flat.targets)
     for name, node in flat.nodes.items():
         if type(node) in (nir.Input, nir.Output) and name not in ends:
             _dissolve(name, sources, targets)
+    left = {name: node for name, node in flat.nodes.items() if name in targets}
     return Flat(
-        nodes={name: node for name, node in flat.nodes.items() if name in targets},
+        nodes={name: node if name in ends else _passing(node) for name, node in left.items()},
         places={name: place for name, place in flat.places.items() if name in targets},
         edges=tuple((name, target) for name, found in targets.items() for target in found),
         inputs=flat.inputs,
         outputs=flat.outputs,
     )
+
+
+def _passing(node: nir.NIRNode) -> nir.NIRNode:
+    """The node, or a Scale by 1 in place of a port."""
+    if type(node) not in (nir.Input, nir.Output):
+        return node
+    scale = nir.Scale(scale=np.ones(tuple(node.input_type["input"])))
+    scale.input_type, scale.output_type = node.input_type, node.output_type
+    return scale
 
 
 _Links = dict[str, dict[str, None]]

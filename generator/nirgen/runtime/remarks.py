@@ -20,14 +20,21 @@ TIME_CONSTANTS = ("tau", "tau_syn", "tau_mem")
 KINDS = (nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF)
 """The nodes whose numbers can be a trap."""
 
-BEHIND_A_MAP = "behind a gain and a shift of its input"
-BY_THE_REFERENCE = "computed by a module of the reference"
+
+def detours(
+    framework: str, kind: str, *, normalized: bool, by_reference: bool, passed_over: Iterable[str]
+) -> Iterator[str]:
+    """How a node is computed otherwise than by a layer of the framework as it is, and why."""
+    if normalized:
+        yield f"behind a gain and a shift of its input: {'; '.join(passed_over)}"
+    elif by_reference:
+        reasons = "; ".join(passed_over) or f"{framework} has no layer for {kind}"
+        yield f"computed by a module of the reference: {reasons}"
 
 
-def detour(how: str, passed_over: Iterable[str]) -> str:
-    """How a node is computed otherwise than by a layer as it is, and why."""
-    reasons = "; ".join(passed_over)
-    return f"{how}: {reasons}" if reasons else how
+def has_ties(fires: str, kind: str, *, by_reference: bool, lowered: bool) -> bool:
+    """Whether a layer that computes a node fires where it is at its threshold, and NIR's doesn't."""
+    return fires == ">=" and kind in SPIKING and not (by_reference or lowered)
 
 
 # --- traps ----------------------------------------------------------------------------------

@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from nirgen.runtime.arrays import distinct
 from nirgen.runtime.dynamics import Dynamics
 from nirgen.runtime.normalized import Normalized
 from nirgen.runtime.places import class_name
 from nirgen.runtime.report import Formula
+from nirgen.runtime.shown import UNKNOWN, shown
 
 _ROW = re.compile(r" +(?P<name>\S.*?) += (?P<text>.*?)(?:  +where (?P<where>.*))?")
 
@@ -54,41 +53,21 @@ def of_node(rows: Iterable[Row], node: object, link: str = "node") -> Iterator[F
     for row in rows:
         field = row.name.removeprefix(f"{link}.")
         if field != row.name and hasattr(node, field):
-            yield _with_value(field, row.text, getattr(node, field))
+            yield from shown(field, row.text, getattr(node, field))
 
 
 def of_layer(rows: Iterable[Row], layer: nn.Module) -> Iterator[Formula]:
     """The formulas of a layer's parameters, with the numbers that it holds."""
     holders = (layer, layer.neuron) if isinstance(layer, Normalized) else (system(layer),)
     for row in rows:
-        held = next((getattr(h, row.name) for h in holders if hasattr(h, row.name)), _UNKNOWN)
-        text = row.text.replace("node.", "")
-        yield _with_value(row.name, text, held) if held is not _UNKNOWN else Formula(row.name, text)
+        held = (getattr(holder, row.name) for holder in holders if hasattr(holder, row.name))
+        yield from shown(row.name, row.text, _without_torch(next(held, UNKNOWN)))
 
 
-_UNKNOWN = object()
-
-
-def _with_value(name: str, text: str, value: object) -> Formula:
-    shown = show(value)
-    return Formula(name, text, "" if shown == text else shown)
-
-
-def show(value: Any) -> str:
-    """A value as people read it: one number where all are equal, a range where they are not."""
-    if value is None or isinstance(value, (bool, str)):
-        return repr(value)
+def _without_torch(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        if value.is_meta:
-            return f"array of shape {tuple(value.shape)}"
-        value = value.detach().cpu().numpy()
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(show, value))})"
-    array = distinct(value)
-    if not array.size or not np.issubdtype(array.dtype, np.number):
-        return str(value)
-    low, high = float(array.min()), float(array.max())
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        return UNKNOWN if value.is_meta else value.detach().cpu().numpy()
+    return value
 
 
 def layer_name(layer: nn.Module | None) -> str:

@@ -1,0 +1,385 @@
+"""Which layer an import makes of a node, told from the mapping alone.
+
+What a generated `from_<node>` does step by step is done here on the model, with the node's numbers:
+parameters are solved, domains and demands checked, cases told apart. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+
+from nirgen.mapping import inverse, tables
+from nirgen.mapping.expressions import (
+    Binary,
+    Call,
+    Expression,
+    Literal,
+    Name,
+    NotComputable,
+    evaluate,
+    fold,
+    names,
+    show,
+    solve,
+    substitute,
+)
+from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
+from nirgen.mapping.model import (
+    NODE,
+    Binding,
+    FrameworkMappings,
+    LayerMapping,
+    Node,
+    Normalization,
+    Part,
+)
+from nirgen.mapping.samples import includes_low, interval
+from nirgen.mapping.tables import Row
+from nirgen.runtime.arrays import distinct
+from nirgen.runtime.values import agree, resolution, uniform
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A layer that computes a node.
+
+    Attributes:
+        layer: its class, `neuron.LIFNode`.
+        normalized: whether it does so behind a gain and a shift of its input.
+        rows: the formulas that applied, and `values`, what they gave, as far as that is known.
+        annotations: what of the node's metadata was honoured.
+    """
+
+    layer: str
+    normalized: bool
+    rows: tuple[Row, ...]
+    values: Mapping[str, Any]
+    annotations: tuple[str, ...] = ()
+
+
+class Unfit(Exception):
+    """The layer doesn't compute the node; another one may."""
+
+    def __init__(self, what: str, field: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.field = field
+
+
+class Outside(Exception):
+    """A parameter is outside of its domain at this time step; the import is refused."""
+
+    def __init__(self, what: str, advice: str, field: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+        self.field = field
+
+
+def as_it_is(
+    mapping: LayerMapping, framework: FrameworkMappings, kind: Node, node: nir.NIRNode, dt: float
+) -> Fit:
+    """The layer whose parameters solve the mapping's formulas; raises Unfit or Outside."""
+    return _Native(mapping, framework, kind, node, dt).fit()
+
+
+def behind_a_map(
+    form: Normalization,
+    mapping: LayerMapping,
+    framework: FrameworkMappings,
+    kind: Node,
+    node: nir.NIRNode,
+    dt: float,
+) -> Fit:
+    """The layer in units of its own, behind a map of its input; raises Unfit or Outside."""
+    return _Normalized(form, mapping, framework, kind, node, dt).fit()
+
+
+@dataclass
+class _Native:
+    """A node on its way into a layer's parameters; `found` is what is known so far."""
+
+    mapping: LayerMapping
+    framework: FrameworkMappings
+    kind: Node
+    node: nir.NIRNode
+    dt: float
+    found: dict[str, Any] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    annotations: list[str] = field(default_factory=list)
+
+    def fit(self) -> Fit:
+        backwards = inverse.invert(self.mapping, self.kind)
+        self.found |= {"dt": self.dt, "batch_axes": 1}
+        self._read(_reading_order(backwards, self.kind))
+        self._solve(backwards.shared)
+        self._demand_domains(backwards.shared.solved)
+        self._demand(backwards.shared.demands)
+        for choice in backwards.choices:
+            self._choose(choice)
+        for variable in backwards.starts:
+            if f"{variable}_initial" in self.node.metadata:
+                self.annotations.append(f"{variable} starts where the metadata says")
+        self._demand_starts(self.mapping.part, backwards.starts)
+        rows = tables.backward(self.mapping, self.kind)
+        applied = tuple(row for row in rows if row.where in ("", *self.taken))
+        return Fit(self.mapping.layers[0], False, applied, self.found, tuple(self.annotations))
+
+    # Numbers
+
+    def _read(self, fields: Iterable[str]) -> None:
+        for name in fields:
+            self.found[NODE + name] = self._field(name)
+
+    def _field(self, name: str) -> Any:
+        """A field of the node: one number, where the layer has one for all neurons."""
+        value = getattr(self.node, name)
+        if self.kind.fields[name].kind != "parameter" or self._is_elementwise(name):
+            return value
+        return _one(value, name)
+
+    def _is_elementwise(self, name: str) -> bool:
+        """Whether the layer has a number for each neuron in the field's place."""
+        cases = (case.part for choice in self.mapping.choices for case in choice.cases)
+        bound = (b for part in (self.mapping.part, *cases) for b in part.bind if b.field == name)
+        signature = self.framework.signatures[self.mapping.layers[0]]
+        types = {signature[n].type for b in bound for n in names(b.formula) if n in signature}
+        return bool(types & {"Tensor", "Optional[Tensor]"})
+
+    def _solve(self, inversion: Inversion) -> None:
+        for solved in inversion.solved:
+            self.found[solved.parameter] = self._solution(solved)
+
+    def _solution(self, solved: Solved) -> Any:
+        value = _computed(solved.formula, self.found)
+        signature = self.framework.signatures[self.mapping.layers[0]]
+        whole = solved.parameter in signature and signature[solved.parameter].type == "int"
+        return round(value) if whole and isinstance(value, float) else value
+
+    # Conditions
+
+    def _demand_domains(self, solutions: Sequence[Solved]) -> None:
+        solved = {solution.parameter: solution for solution in solutions}
+        for name, domain in self.mapping.domain.items():
+            if name in solved and "is not" not in show(domain):
+                binding = solved[name].equations[0]
+                low = {name: Literal(interval(domain).low)}
+                limit = solve(substitute(binding.formula, low), "dt", Name(NODE + binding.field))
+                _demand_domain(self.mapping, name, domain, binding.field, limit, self.found)
+
+    def _demand(self, demands: Iterable[Binding]) -> None:
+        for demand in demands:
+            if self._meets(demand):
+                continue
+            if _is_zeros(demand.formula):
+                raise Unfit(f"{demand.field} is not zero", demand.field)
+            held = self.found[NODE + demand.field]
+            wanted = _computed(demand.formula, self.found)
+            raise Unfit(
+                f"{demand.field} is {held:g}, and the layer has {demand.field} = "
+                f"{_with_number(demand.formula, wanted)}",
+                demand.field,
+            )
+
+    def _meets(self, demand: Binding) -> bool:
+        held = self.found[NODE + demand.field]
+        if _is_zeros(demand.formula):
+            return not np.any(distinct(held))
+        return self._agree(held, _computed(demand.formula, self.found))
+
+    def _agree(self, a: float, b: float) -> bool:
+        return agree(a, b, resolution(self.node))
+
+    def _demand_starts(self, part: Part, given: Iterable[str]) -> None:
+        """The state starts where the node has it, or its metadata says."""
+        stated: dict[str, Expression] = {name: Name(NODE + name) for name in self.kind.fields}
+        stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
+        for variable, formula in part.start.items():
+            contract = substitute(self.kind.start[variable], stated)
+            if variable in given or contract == formula:
+                continue
+            layer, node = (float(_computed(f, self.found)) for f in (formula, contract))
+            wanted = float(self.node.metadata.get(f"{variable}_initial", node))
+            if not self._agree(layer, wanted):
+                raise Unfit(
+                    f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
+                    f"metadata/{variable}_initial" if wanted != node else "",
+                )
+
+    # Cases
+
+    def _choose(self, choice: ChoiceInverse) -> None:
+        """Take the case that the node is of: those that metadata names first."""
+        if len(choice.cases) == 1:
+            self._take(choice.cases[0], demanding=True)
+            return
+        plain = [case for case in choice.cases if not case.case.metadata]
+        for case in choice.cases:
+            if case.case.metadata and self._is_noted(case):
+                self._take(case, demanding=bool(case.case.annotate))
+                return
+        for case in plain:
+            if len(plain) == 1 or self._applies(case):
+                self._take(case, demanding=len(plain) == 1)
+                return
+        raise self._no_case(plain)
+
+    def _is_noted(self, case: CaseInverse) -> bool:
+        """Whether the metadata names the case. What the numbers don't need must fit them."""
+        held = self.node.metadata
+        noted = all(k in held and bool(held[k] == v) for k, v in case.case.metadata.items())
+        return noted and (bool(case.case.annotate) or all(map(self._meets, case.inversion.demands)))
+
+    def _applies(self, case: CaseInverse) -> bool:
+        solved = {s.parameter: s.formula for s in case.inversion.solved}
+        guard = Literal(True) if case.guard is None else substitute(case.guard, solved)
+        return all(map(self._meets, case.inversion.demands)) and bool(_computed(guard, self.found))
+
+    def _take(self, case: CaseInverse, demanding: bool) -> None:
+        if case.case.annotate:
+            self.annotations.append(case.case.because)
+        self.taken.append(tables.where(case))
+        self.found |= case.given
+        self._solve(case.inversion)
+        if demanding:
+            self._demand(case.inversion.demands)
+        for demand in case.inversion.restated:
+            self.found[show(demand.formula)] = self.found[NODE + demand.field]
+        self._demand_starts(case.case.part, inverse.invert(self.mapping, self.kind).starts)
+
+    def _no_case(self, cases: Sequence[CaseInverse]) -> Unfit:
+        demands = [(case, demand) for case in cases for demand in case.inversion.demands]
+        fields = list(dict.fromkeys(demand.field for _, demand in demands))
+        held = " and ".join(f"{name} is {self.found[NODE + name]:g}" for name in fields)
+        offers = " or ".join(
+            f"{d.field} = {_with_number(d.formula, _computed(d.formula, self.found))} "
+            f"where {show(case.case.when)}"
+            for case, d in demands
+        )
+        return Unfit(f"{held}; {self.mapping.layers[0]} has {offers}", fields[0])
+
+
+@dataclass
+class _Normalized:
+    """A node on its way into a layer in units in which its threshold is 1 and its reset 0."""
+
+    form: Normalization
+    mapping: LayerMapping
+    framework: FrameworkMappings
+    kind: Node
+    node: nir.NIRNode
+    dt: float
+
+    def fit(self) -> Fit:
+        self._demand_plain()
+        found = self._layer()
+        fields = {name: np.asarray(getattr(self.node, name)) for name in self.kind.fields}
+        neurons = {"dt": self.dt, **fields}
+        for part in _conjuncts(self.form.when):
+            if not np.all(evaluate(part, neurons)):
+                raise Unfit(f"the layer needs {show(part)} for all neurons")
+        found["gain"] = evaluate(self.form.gain, neurons)
+        found["shift"] = evaluate(self.form.shift, neurons)
+        self._demand_starts(neurons)
+        return Fit(self.mapping.layers[0], True, tuple(tables.normalized(self.form)), found)
+
+    def _demand_plain(self) -> None:
+        told = [key for key in self.node.metadata if key == "reset" or key.endswith("_initial")]
+        if told:
+            raise Unfit(f"the node's metadata says more: {', '.join(told)}", "metadata")
+
+    def _layer(self) -> dict[str, Any]:
+        """The layer's parameters: one number each for all neurons, within their domains."""
+        named = {name for formula in self.form.layer.values() for name in names(formula)}
+        fields = [name for name in self.kind.fields if name in named]
+        held = {name: _one(getattr(self.node, name), name) for name in fields}
+        found: dict[str, Any] = {}
+        for name, formula in self.form.layer.items():
+            found[name] = evaluate(formula, {"dt": self.dt, **held})
+            if name in self.mapping.domain:
+                (of_node,) = names(formula) - {"dt"}
+                domain = self.mapping.domain[name]
+                limit = solve(formula, "dt", Literal(interval(domain).low))
+                numbers = {**held, "dt": self.dt, name: found[name], NODE + of_node: held[of_node]}
+                _demand_domain(self.mapping, name, domain, of_node, limit, numbers)
+        return found
+
+    def _demand_starts(self, neurons: Mapping[str, Any]) -> None:
+        """A start other than zero is one number for all, and the framework can say it."""
+        for variable, formula in self.form.start.items():
+            value = evaluate(formula, neurons)
+            if self.framework.framework.preset is None and np.any(value):
+                raise Unfit(f"the layer needs {show(formula)} == 0 for all neurons")
+            if uniform(np.asarray(value)) is None:
+                raise Unfit(f"{variable} would start elsewhere in each neuron")
+
+
+def _reading_order(backwards: inverse.MappingInverse, kind: Node) -> list[str]:
+    """The node's fields in the order in which they are read, and the first misfit is told."""
+    inversions = [backwards.shared]
+    inversions += [case.inversion for choice in backwards.choices for case in choice.cases]
+    demanded = {demand.field for inversion in inversions for demand in inversion.demands}
+    exact = [show(s.formula).removeprefix(NODE) for s in backwards.shared.solved if s.exact]
+    in_place = [name for name in exact if name not in demanded]
+    return [*(name for name in kind.fields if name not in in_place), *in_place]
+
+
+def _one(array: Any, name: str) -> float:
+    value = uniform(array)
+    if value is None:
+        raise Unfit(f"{name} differs between neurons, and the layer has one {name} for all", name)
+    return value
+
+
+def _computed(formula: Expression, values: Mapping[str, Any]) -> Any:
+    """A formula's value; None where only the runtime can compute it."""
+    try:
+        return evaluate(formula, values)
+    except NotComputable:
+        return None
+
+
+def _demand_domain(
+    mapping: LayerMapping,
+    name: str,
+    domain: Expression,
+    field: str,
+    limit: Expression | None,
+    values: Mapping[str, Any],
+) -> None:
+    """Refuse a parameter outside of its domain, with the time step at which it would be inside."""
+    if evaluate(domain, values):
+        return
+    what = (
+        f"{field} = {values[NODE + field]:g} at dt = {values['dt']:g} gives the layer "
+        f"{name} = {values[name]:g}, and {mapping.layers[0]} needs {show(domain)}"
+    )
+    comparison = "at most" if includes_low(domain) else "below"
+    fitting = None if limit is None else evaluate(fold(limit), values)
+    advice = "" if fitting is None else f"choose dt {comparison} {fitting:g}"
+    raise Outside(what, advice, field)
+
+
+def _with_number(formula: Expression, value: float) -> str:
+    """A formula as people read it, with its number where that is not in sight."""
+    text = show(formula, {name: name.removeprefix(NODE) for name in names(formula)})
+    return text if text == f"{value:g}" else f"{text} = {value:g}"
+
+
+def _is_zeros(formula: Expression) -> bool:
+    return isinstance(formula, Call) and formula.function == "zeros"
+
+
+def _conjuncts(expression: Expression) -> Iterator[Expression]:
+    """`a and b` as a, b: each holds for arrays, while `and` does not."""
+    match expression:
+        case Binary("and", left, right):
+            yield from _conjuncts(left)
+            yield from _conjuncts(right)
+        case _:
+            yield expression

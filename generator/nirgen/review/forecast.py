@@ -1,0 +1,195 @@
+"""Whether a graph would go into a framework, and what would change: without the framework.
+
+The answer is worked out on the mappings that are shipped with this package. Neither the framework
+nor torch is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import nir
+
+from nirgen.mapping import shipped
+from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
+from nirgen.mapping.problems import Problems, did_you_mean
+from nirgen.mapping.read import read_mappings
+from nirgen.review.fit import Fit, Outside, Unfit, as_it_is, behind_a_map
+from nirgen.runtime import files, order, remarks, shapes, ties
+from nirgen.runtime.arguments import wrong_dt
+from nirgen.runtime.errors import InvalidArgument, InvalidGraph, Problem
+from nirgen.runtime.nesting import Flat, thin_copy, without_ports
+from nirgen.runtime.report import Entry, Formula, Grade, Report, report_of
+from nirgen.runtime.shown import UNKNOWN, shown
+
+
+def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report:
+    """What an import of a graph into a framework would make of each node.
+
+    Args:
+        graph: the graph, or the path of a NIR file.
+        target: the framework's name, `spikingjelly`.
+        dt: the time step, in seconds.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile: the file is not a NIR file.
+    """
+    problems = [*_wrong_graph(graph), *wrong_dt(dt), *_wrong_target(target)]
+    if problems:
+        raise InvalidArgument(problems)
+    mappings = _mappings()
+    framework = _framework(mappings, target)
+    title = framework.framework.title
+    try:
+        whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
+        flat = without_ports(shapes.infer(thin_copy(whole)))
+    except InvalidGraph as invalid:
+        return report_of(title, "import", dt, remarks.refused_nodes(invalid.problems, None))
+    entries = _Forecast(mappings, framework, flat, float(dt)).entries()
+    return report_of(title, "import", float(dt), tuple(entries))
+
+
+def _wrong_graph(graph: object) -> Iterator[Problem]:
+    if not isinstance(graph, (nir.NIRGraph, str, Path)):
+        yield Problem("graph", f"is a {type(graph).__name__}", "give a nir.NIRGraph or a path")
+
+
+def _wrong_target(target: str) -> Iterator[Problem]:
+    known = [f.framework.name for f in _mappings().frameworks]
+    if target not in known:
+        mend = did_you_mean(target, known)
+        yield Problem("target", f"is {target!r}", mend or f"known are {', '.join(known)}")
+
+
+@cache
+def _mappings() -> Mappings:
+    """The shipped mappings; they were proved when the converters were made of them."""
+    problems = Problems()
+    mappings = read_mappings(shipped(), problems)
+    problems.raise_if_any()
+    return mappings
+
+
+def _framework(mappings: Mappings, name: str) -> FrameworkMappings:
+    return next(f for f in mappings.frameworks if f.framework.name == name)
+
+
+@dataclass
+class _Forecast:
+    """A graph, and the framework that it is to go into."""
+
+    mappings: Mappings
+    framework: FrameworkMappings
+    flat: Flat
+    dt: float
+
+    def entries(self) -> Iterator[Entry]:
+        plan = order.plan(self.flat)
+        problems = list(self._homeless_cycles(plan))
+        for name in plan.order:
+            node = self.flat.nodes[name]
+            if not isinstance(node, (nir.Input, nir.Output)):
+                entry = self._entry(name, node)
+                if isinstance(entry, Entry):
+                    yield entry
+                else:
+                    problems += entry
+        yield from remarks.refused_nodes(problems, self.flat)
+
+    def _entry(self, name: str, node: nir.NIRNode) -> Entry | Sequence[Problem]:
+        """What becomes of a node, or what stands in the way."""
+        held = ties.restored(node) if self._own.fires == ">=" else node
+        path = self.flat.places[name]
+        passed_over: list[Unfit] = []
+        for attempt, by_reference in self._attempts(held):
+            try:
+                fit = attempt()
+            except Unfit as unfit:
+                passed_over.append(unfit)
+            except Outside as outside:
+                return [Problem(f"{path}/{outside.field}", outside.what, outside.advice)]
+            else:
+                return self._taken(name, node, fit, by_reference, passed_over)
+        return [_unfit(path, unfit) for unfit in passed_over] or [self._unknown(path, node)]
+
+    def _attempts(self, node: nir.NIRNode) -> Iterator[tuple[Callable[[], Fit], bool]]:
+        """The ways to a layer in the order of an import; the reference's come last."""
+        kind = self.mappings.nodes[type(node).__name__]
+        for framework, by_reference in self._frameworks():
+            for mapping in _importing(framework, kind.name):
+                how = mapping, framework, kind, node, self.dt
+                yield partial(as_it_is, *how), by_reference
+                if mapping.normalize is not None:
+                    yield partial(behind_a_map, mapping.normalize, *how), by_reference
+
+    def _frameworks(self) -> Iterator[tuple[FrameworkMappings, bool]]:
+        yield self.framework, False
+        if self._own.fallback is not None:
+            yield _framework(self.mappings, self._own.fallback), True
+
+    @property
+    def _own(self) -> Framework:
+        return self.framework.framework
+
+    def _taken(
+        self,
+        name: str,
+        node: nir.NIRNode,
+        fit: Fit,
+        by_reference: bool,
+        passed_over: Sequence[Unfit],
+    ) -> Entry:
+        kind = type(node).__name__
+        lowered = ties.KEY in node.metadata
+        how = remarks.detours(
+            self._own.title,
+            kind,
+            normalized=fit.normalized,
+            by_reference=by_reference,
+            passed_over=[unfit.what for unfit in passed_over],
+        )
+        return Entry(
+            place=name,
+            layer=fit.layer,
+            node=kind,
+            grade=Grade.ANNOTATED if fit.annotations else Grade.EXACT,
+            formulas=tuple(_formulas(fit)),
+            notes=(*fit.annotations, *how, *remarks.traps(node, self.dt)),
+            ties=remarks.has_ties(
+                self._own.fires, kind, by_reference=by_reference, lowered=lowered
+            ),
+        )
+
+    def _unknown(self, path: str, node: nir.NIRNode) -> Problem:
+        known = sorted({k for k in self.mappings.nodes if any(_importing(self.framework, k))})
+        what = f"{self._own.title} has no layer for {type(node).__name__}"
+        return Problem(path, what, f"it has for: {', '.join(known)}")
+
+    def _homeless_cycles(self, plan: order.Plan) -> Iterator[Problem]:
+        """The cycles, if the framework can't hold any."""
+        for component in plan.components:
+            if self._own.cell is None and plan.recurs(component):
+                named = ", ".join(repr(name) for name in component[:12])
+                what = f"{self._own.title} can't hold nodes that feed each other: {named}"
+                yield Problem(self.flat.places[component[0]], what)
+
+
+def _importing(framework: FrameworkMappings, kind: str) -> Iterator[LayerMapping]:
+    """The mappings that an import tries for a kind of node, unless asked for others."""
+    for mapping in framework.layers:
+        if mapping.direction == "both" and kind in mapping.nodes and mapping.on_request is None:
+            yield mapping
+
+
+def _formulas(fit: Fit) -> Iterator[Formula]:
+    for row in fit.rows:
+        yield from shown(row.name, row.text, fit.values.get(row.name, UNKNOWN))
+
+
+def _unfit(path: str, unfit: Unfit) -> Problem:
+    place = f"{path}/{unfit.field}" if unfit.field else path
+    return Problem(place, unfit.what, "import into `reference`, which computes every NIR graph")
