@@ -6,3 +6,35 @@ framework and no torch; importing one of its converters imports what that conver
 - `reference`: the reference 0.1.0
 - `spikingjelly`: SpikingJelly 2.0.0
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import nir
+
+    from nirgen.runtime.report import Report
+
+
+def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> Report:
+    """Say what an import of a graph into a framework would make of each node.
+
+    The framework need not be installed, and torch is not imported.
+
+    Args:
+        graph: the graph, or the path of a NIR file.
+        target: the framework, by its converter's name.
+        dt: the time step, in seconds.
+
+    Returns:
+        The report: it prints as a table, shows as one in a notebook, and turns into JSON.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile: the file is not a NIR file.
+    """
+    from nirgen.review.forecast import forecast
+
+    return forecast(graph, target, dt)

@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from nirgen.emit.importers import simpler
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import Binary, Expression, Name, names, show, substitute
 from nirgen.mapping.inverse import CaseInverse, Inversion, MappingInverse
 from nirgen.mapping.model import NODE, FrameworkMappings, LayerMapping, Mappings, Node
 from nirgen.mapping.problems import did_you_mean
+from nirgen.mapping.tables import simpler
 from nirgen.review import statements, support
 from nirgen.review.errors import ReviewError
 from nirgen.review.measure import shown

@@ -22,7 +22,6 @@ from nirgen.mapping.expressions import (
     Name,
     NotComputable,
     evaluate,
-    fold,
     names,
     show,
     solve,
@@ -153,24 +152,31 @@ class _Native:
 
     def _solve(self, inversion: Inversion) -> None:
         for solved in inversion.solved:
-            self.found[solved.parameter] = self._solution(solved)
+            value = _computed(solved.formula, self.found)
+            counted = self._is_counted(solved)
+            self.found[solved.parameter] = round(value) if counted else value
+            if counted:  # it was rounded, and may not be what the node says
+                self._demand(solved.equations)
 
-    def _solution(self, solved: Solved) -> Any:
-        value = _computed(solved.formula, self.found)
-        signature = self.framework.signatures[self.mapping.layers[0]]
-        whole = solved.parameter in signature and signature[solved.parameter].type == "int"
-        return round(value) if whole and isinstance(value, float) else value
+    def _is_counted(self, solved: Solved) -> bool:
+        """Whether a whole number follows from numbers that aren't whole: steps from seconds."""
+        parameter = self.framework.signatures[self.mapping.layers[0]].get(solved.parameter)
+        fields = (name.removeprefix(NODE) for name in names(solved.formula) if NODE in name)
+        whole = parameter is not None and parameter.type == "int"
+        return whole and any(self.kind.fields[name].kind == "parameter" for name in fields)
 
     # Conditions
 
     def _demand_domains(self, solutions: Sequence[Solved]) -> None:
         solved = {solution.parameter: solution for solution in solutions}
         for name, domain in self.mapping.domain.items():
-            if name in solved and "is not" not in show(domain):
-                binding = solved[name].equations[0]
-                low = {name: Literal(interval(domain).low)}
-                limit = solve(substitute(binding.formula, low), "dt", Name(NODE + binding.field))
-                _demand_domain(self.mapping, name, domain, binding.field, limit, self.found)
+            if name not in solved or "is not" in show(domain) or evaluate(domain, self.found):
+                continue
+            binding = solved[name].equations[0]
+            low = {name: Literal(interval(domain).low)}
+            limit = solve(substitute(binding.formula, low), "dt", Name(NODE + binding.field))
+            fitting = None if limit is None else evaluate(limit, self.found)
+            raise _outside(self.mapping, name, self.found, binding.field, fitting)
 
     def _demand(self, demands: Iterable[Binding]) -> None:
         for demand in demands:
@@ -201,14 +207,17 @@ class _Native:
         stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
         for variable, formula in part.start.items():
             contract = substitute(self.kind.start[variable], stated)
-            if variable in given or contract == formula:
+            if variable in given:
                 continue
-            layer, node = (float(_computed(f, self.found)) for f in (formula, contract))
-            wanted = float(self.node.metadata.get(f"{variable}_initial", node))
+            layer, usual = (_computed(f, self.found) for f in (formula, contract))
+            told = self.node.metadata.get(f"{variable}_initial")
+            wanted = usual if told is None else uniform(told)
+            if wanted is None:
+                raise Unfit(f"{variable} would start elsewhere in each neuron")
             if not self._agree(layer, wanted):
                 raise Unfit(
                     f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
-                    f"metadata/{variable}_initial" if wanted != node else "",
+                    "" if told is None else f"metadata/{variable}_initial",
                 )
 
     # Cases
@@ -301,12 +310,14 @@ class _Normalized:
         found: dict[str, Any] = {}
         for name, formula in self.form.layer.items():
             found[name] = evaluate(formula, {"dt": self.dt, **held})
-            if name in self.mapping.domain:
-                (of_node,) = names(formula) - {"dt"}
-                domain = self.mapping.domain[name]
-                limit = solve(formula, "dt", Literal(interval(domain).low))
-                numbers = {**held, "dt": self.dt, name: found[name], NODE + of_node: held[of_node]}
-                _demand_domain(self.mapping, name, domain, of_node, limit, numbers)
+            domain = self.mapping.domain.get(name)
+            if domain is None or evaluate(domain, found):
+                continue
+            (field,) = names(formula) - {"dt"}
+            limit = solve(formula, "dt", Literal(interval(domain).low))
+            fitting = None if limit is None else evaluate(limit, held)
+            values = {NODE + field: held[field], "dt": self.dt, name: found[name]}
+            raise _outside(self.mapping, name, values, field, fitting)
         return found
 
     def _demand_starts(self, neurons: Mapping[str, Any]) -> None:
@@ -344,25 +355,22 @@ def _computed(formula: Expression, values: Mapping[str, Any]) -> Any:
         return None
 
 
-def _demand_domain(
+def _outside(
     mapping: LayerMapping,
     name: str,
-    domain: Expression,
+    values: Mapping[str, float],
     field: str,
-    limit: Expression | None,
-    values: Mapping[str, Any],
-) -> None:
-    """Refuse a parameter outside of its domain, with the time step at which it would be inside."""
-    if evaluate(domain, values):
-        return
+    fitting: float | None,
+) -> Outside:
+    """A parameter outside of its domain, and the time step at which it would be inside."""
+    domain = mapping.domain[name]
     what = (
         f"{field} = {values[NODE + field]:g} at dt = {values['dt']:g} gives the layer "
         f"{name} = {values[name]:g}, and {mapping.layers[0]} needs {show(domain)}"
     )
     comparison = "at most" if includes_low(domain) else "below"
-    fitting = None if limit is None else evaluate(fold(limit), values)
     advice = "" if fitting is None else f"choose dt {comparison} {fitting:g}"
-    raise Outside(what, advice, field)
+    return Outside(what, advice, field)
 
 
 def _with_number(formula: Expression, value: float) -> str:

@@ -144,7 +144,6 @@ class _Forecast:
         passed_over: Sequence[Unfit],
     ) -> Entry:
         kind = type(node).__name__
-        lowered = ties.KEY in node.metadata
         how = remarks.detours(
             self._own.title,
             kind,
@@ -160,7 +159,10 @@ class _Forecast:
             formulas=tuple(_formulas(fit)),
             notes=(*fit.annotations, *how, *remarks.traps(node, self.dt)),
             ties=remarks.has_ties(
-                self._own.fires, kind, by_reference=by_reference, lowered=lowered
+                self._own.fires,
+                kind,
+                by_reference=by_reference,
+                lowered=ties.is_lowered(node),
             ),
         )
 

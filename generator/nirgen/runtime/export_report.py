@@ -101,7 +101,7 @@ class ExportLog:
             self.target.fires,
             type(call.node).__name__,
             by_reference=call.layer is None or hosts_reference(call.layer),
-            lowered=ties.KEY in call.node.metadata,
+            lowered=ties.is_lowered(call.node),
         )
 
     def _why(self, layer: nn.Module) -> str:

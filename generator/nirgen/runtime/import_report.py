@@ -84,7 +84,7 @@ class ImportLog:
                 cases=tuple(site.cases),
                 passed_over=tuple(problem.what for problem in unfit),
                 by_reference=importer in self.target.fallback.get(type(node), ()),
-                lowered=ties.KEY in node.metadata,
+                lowered=ties.is_lowered(node),
             )
         )
 

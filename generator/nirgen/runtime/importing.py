@@ -27,7 +27,7 @@ from nirgen.runtime.errors import (
 from nirgen.runtime.import_report import ImportLog
 from nirgen.runtime.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.order import Plan
-from nirgen.runtime.reference import Remembering, Scale
+from nirgen.runtime.reference import Remembering
 from nirgen.runtime.report import Report
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.target import Target
@@ -193,11 +193,8 @@ class _Importing:
         """A layer for each node but Inputs and Outputs; refuses all that can't have one."""
         layers: dict[str, nn.Module] = {}
         problems = list(self._homeless_cycles(plan))
-        ports = self._ports_on_cycles(plan)
         for name in plan.order:
             node = self.flat.nodes[name]
-            if name in ports:
-                layers[name] = self._passing_on(node)
             if isinstance(node, (nir.Input, nir.Output)):
                 continue
             try:
@@ -207,23 +204,6 @@ class _Importing:
         if problems:
             raise ImportRefused(problems)
         return layers
-
-    def _ports_on_cycles(self, plan: Plan) -> frozenset[str]:
-        """The nested graphs' ports that are left on cycles.
-
-        Where such a cycle is cut depends on them; so that an export cuts it there again, each has
-        a layer, and becomes a node.
-        """
-        known = {*self.target.importers, *self.target.fallback}
-        on_cycles = (n for c in plan.components if plan.recurs(c) for n in c)
-        ports = (n for n in on_cycles if isinstance(self.flat.nodes[n], (nir.Input, nir.Output)))
-        return frozenset(ports if nir.Scale in known else ())
-
-    def _passing_on(self, port: nir.NIRNode) -> nn.Module:
-        """A layer that changes nothing."""
-        ones = np.ones(port.input_type["input"])
-        layer = Scale(ones, dtype=self.dtype, device=self.device)
-        return layer.requires_grad_(False)
 
     def _site(self, name: str, node: nir.NIRNode) -> ImportSite:
         return ImportSite(

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from functools import cached_property
 
 from torch import fx, nn
 
@@ -27,7 +29,7 @@ class Names:
     calls: tuple[str, ...]
     outputs: tuple[str, ...]
 
-    @property
+    @cached_property
     def numbered(self) -> tuple[str, ...]:
         """By the numbers that a trace has for inputs and calls."""
         return (*self.inputs, *self.calls)

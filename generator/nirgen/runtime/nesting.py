@@ -118,8 +118,8 @@ def without_ports(flat: Flat) -> Flat:
     """
     ends = {*flat.inputs, *flat.outputs}
     sources, targets = _linked(flat.sources), _linked(flat.targets)
-    for name, node in flat.nodes.items():
-        if type(node) in (nir.Input, nir.Output) and name not in ends:
+    for name in sorted(flat.nodes):  # which of two ports stays must not depend on the storage
+        if type(flat.nodes[name]) in (nir.Input, nir.Output) and name not in ends:
             _dissolve(name, sources, targets)
     left = {name: node for name, node in flat.nodes.items() if name in targets}
     return Flat(

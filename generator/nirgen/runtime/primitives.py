@@ -385,9 +385,9 @@ def wrong_array(value: Any) -> str:
     if array.size == 0:
         return f"is empty: its shape is {array.shape}"
     if not finite(array):
-        few = distinct(array)
-        count = int(np.count_nonzero(~np.isfinite(few)))
-        return f"is NaN or infinite in {count} of {few.size} elements"
+        few = distinct(array)  # each stands for as many elements
+        count = int(np.count_nonzero(~np.isfinite(few))) * (array.size // few.size)
+        return f"is NaN or infinite in {count} of {array.size} elements"
     return ""
 
 

@@ -25,15 +25,15 @@ def detours(
     framework: str, kind: str, *, normalized: bool, by_reference: bool, passed_over: Iterable[str]
 ) -> Iterator[str]:
     """How a node is computed otherwise than by a layer of the framework as it is, and why."""
+    reasons = "; ".join(dict.fromkeys(passed_over)) or f"{framework} has no layer for {kind}"
     if normalized:
-        yield f"behind a gain and a shift of its input: {'; '.join(passed_over)}"
+        yield f"behind a gain and a shift of its input: {reasons}"
     elif by_reference:
-        reasons = "; ".join(passed_over) or f"{framework} has no layer for {kind}"
         yield f"computed by a module of the reference: {reasons}"
 
 
 def has_ties(fires: str, kind: str, *, by_reference: bool, lowered: bool) -> bool:
-    """Whether a layer that computes a node fires where it is at its threshold, and NIR's doesn't."""
+    """Whether a layer fires where v is at the threshold, and the node that it computes doesn't."""
     return fires == ">=" and kind in SPIKING and not (by_reference or lowered)
 
 

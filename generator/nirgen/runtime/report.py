@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import html
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -171,6 +172,7 @@ def report_of(target: str, direction: Direction, dt: float, entries: Sequence[En
 
 # --- tables ---------------------------------------------------------------------------------
 
+WIDTH = 100
 HEADINGS = ("place", "layer", "node", "grade")
 
 
@@ -186,7 +188,8 @@ def _lines(entries: Sequence[Entry]) -> Iterator[str]:
     for cells, below in zip(table, details, strict=True):
         padded = (f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
         yield "  ".join(padded).rstrip()
-        yield from (f"    {line}" for line in below)
+        for line in below:
+            yield from textwrap.wrap(line, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6)
 
 
 def _html_row(cells: Iterable[str | Iterable[str]], tag: str) -> str:

@@ -22,6 +22,12 @@ Node = TypeVar("Node", bound=nir.NIRNode)
 KEY = "fires_at"
 """The metadata that holds the layer's own threshold."""
 
+COARSEST = 2.0**-7
+"""The largest relative distance of two neighbours in any precision: in bfloat16."""
+
+TINIEST = 2.0**-24
+"""The distance of zero from its neighbour in float16, where that is the largest."""
+
 
 def lowered(node: Node, dtype: torch.dtype) -> Node:
     """A node that fires as the layer at its threshold does, computed in `dtype`; else the node."""
@@ -36,9 +42,22 @@ def lowered(node: Node, dtype: torch.dtype) -> Node:
     return _with(node, below.double().numpy(), metadata)
 
 
+def is_lowered(node: nir.NIRNode) -> bool:
+    """Whether a node's metadata tells a threshold, and its own is the next smaller number."""
+    told, held = node.metadata.get(KEY), getattr(node, "v_threshold", None)
+    if told is None or held is None:
+        return False
+    try:
+        own = np.broadcast_to(np.asarray(told, dtype=np.float64), np.shape(held))
+    except ValueError:
+        return False
+    # Someone may have changed the threshold since, and then what the metadata tells is no more.
+    return bool(np.all(held < own) and np.all(own - held <= COARSEST * np.abs(own) + TINIEST))
+
+
 def restored(node: Node) -> Node:
-    """The node with the threshold that its layer had, if its metadata tells it."""
-    if KEY not in node.metadata:
+    """The node with the threshold that its layer had, if it is lowered."""
+    if not is_lowered(node):
         return node
     threshold = np.broadcast_to(np.asarray(node.metadata[KEY]), np.shape(node.v_threshold))
     return _with(node, threshold, {k: v for k, v in node.metadata.items() if k != KEY})
