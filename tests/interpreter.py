@@ -313,4 +313,3 @@ def _ints(numbers: Any, axes: int = 1) -> Shape:
     """Whole numbers, from some or from one for all axes."""
     found = tuple(int(number) for number in np.ravel(numbers))
     return found * axes if len(found) == 1 else found
-

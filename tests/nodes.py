@@ -114,7 +114,9 @@ def convolutions(draw: st.DrawFn, shape: Shape) -> Sized:
     groups = draw(st.sampled_from([n for n in (1, 2, channels) if channels % n == 0]))
     out = groups * draw(st.integers(1, max(1, 4 // groups)))
     kernel = [draw(st.integers(1, min(3, size))) for size in sizes]
-    dilation = [draw(st.integers(1, 2)) if 2 * k - 1 <= n else 1 for k, n in zip(kernel, sizes)]
+    dilation = [
+        draw(st.integers(1, 2)) if 2 * k - 1 <= n else 1 for k, n in zip(kernel, sizes, strict=True)
+    ]
     padding: Any = draw(st.sampled_from(["same", "valid", "numbers"]))
     stride = [1] * axes if padding == "same" else [draw(st.integers(1, 2)) for _ in sizes]
     pads = [0] * axes
@@ -305,9 +307,7 @@ class _Building:
             self.leaving[name] = leaving
 
 
-def has_stateless_cycle(
-    nodes: dict[str, nir.NIRNode], edges: Sequence[tuple[str, str]]
-) -> bool:
+def has_stateless_cycle(nodes: dict[str, nir.NIRNode], edges: Sequence[tuple[str, str]]) -> bool:
     """Whether nodes that pass a step's value on in the same step feed each other."""
     passing = {name for name, node in nodes.items() if _passes(node)}
     left = [edge for edge in edges if passing.issuperset(edge)]
@@ -368,5 +368,3 @@ def inputs_for(graph: nir.NIRGraph, steps: int, batch: int, seed: int) -> dict[s
         for name in sorted(graph.nodes)
         if isinstance(graph.nodes[name], nir.Input)
     }
-
-

@@ -26,6 +26,7 @@ from nirgen.mapping.expressions import (
     show,
     solve,
     substitute,
+    walk,
 )
 from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
 from nirgen.mapping.model import (
@@ -125,6 +126,8 @@ class _Native:
             if f"{variable}_initial" in self.node.metadata:
                 self.annotations.append(f"{variable} starts where the metadata says")
         self._demand_starts(self.mapping.part, backwards.starts)
+        self._derive()
+        self._demand_axes()
         rows = tables.backward(self.mapping, self.kind)
         applied = tuple(row for row in rows if row.where in ("", *self.taken))
         return Fit(self.mapping.layers[0], False, applied, self.found, tuple(self.annotations))
@@ -164,6 +167,14 @@ class _Native:
         fields = (name.removeprefix(NODE) for name in names(solved.formula) if NODE in name)
         whole = parameter is not None and parameter.type == "int"
         return whole and any(self.kind.fields[name].kind == "parameter" for name in fields)
+
+    def _derive(self) -> None:
+        """What follows from the node's fields, as far as it can be computed without tensors."""
+        fields = {name: self.found[NODE + name] for name in self.kind.fields}
+        for name, formula in self.mapping.derive.items():
+            value = _computed(formula, {"dt": self.dt, **fields})
+            if value is not None:
+                self.found[name] = value
 
     # Conditions
 
@@ -219,6 +230,14 @@ class _Native:
                     f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
                     "" if told is None else f"metadata/{variable}_initial",
                 )
+
+    def _demand_axes(self) -> None:
+        """The layer's tensors have the axes whose sizes it is constructed with, and no others."""
+        for name in self.mapping.part.tensors:
+            shape, axes = np.shape(self.found[NODE + name]), _axes(self.mapping, name)
+            if axes is not None and len(axes) != len(shape):
+                own = tuple(shape[axis] for axis in axes)
+                raise Unfit(f"{name} has shape {shape}, and the layer's has {own}", name)
 
     # Cases
 
@@ -338,6 +357,19 @@ def _reading_order(backwards: inverse.MappingInverse, kind: Node) -> list[str]:
     exact = [show(s.formula).removeprefix(NODE) for s in backwards.shared.solved if s.exact]
     in_place = [name for name in exact if name not in demanded]
     return [*(name for name in kind.fields if name not in in_place), *in_place]
+
+
+def _axes(mapping: LayerMapping, tensor: str) -> list[int] | None:
+    """The axes of a tensor that derived parameters tell of; None if that may be any number."""
+    spoken_of = (part for formula in mapping.derive.values() for part in walk(formula))
+    axes: list[int] = []
+    for part in spoken_of:
+        match part:
+            case Call("size", (Name(name), axis)) if name == tensor:
+                axes.append(evaluate(axis, {}))
+            case Call("sizes_from", (Name(name), _)) if name == tensor:
+                return None
+    return sorted(axes) or None
 
 
 def _one(array: Any, name: str) -> float:

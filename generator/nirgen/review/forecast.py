@@ -144,6 +144,9 @@ class _Forecast:
         passed_over: Sequence[Unfit],
     ) -> Entry:
         kind = type(node).__name__
+        ties_differ = remarks.has_ties(
+            self._own.fires, kind, by_reference=by_reference, lowered=ties.is_lowered(node)
+        )
         how = remarks.detours(
             self._own.title,
             kind,
@@ -151,19 +154,15 @@ class _Forecast:
             by_reference=by_reference,
             passed_over=[unfit.what for unfit in passed_over],
         )
+        said = (*fit.annotations, *how, *remarks.traps(node, self.dt))
         return Entry(
             place=name,
             layer=fit.layer,
             node=kind,
             grade=Grade.ANNOTATED if fit.annotations else Grade.EXACT,
             formulas=tuple(_formulas(fit)),
-            notes=(*fit.annotations, *how, *remarks.traps(node, self.dt)),
-            ties=remarks.has_ties(
-                self._own.fires,
-                kind,
-                by_reference=by_reference,
-                lowered=ties.is_lowered(node),
-            ),
+            notes=(*said, remarks.TIES) if ties_differ else said,
+            ties=ties_differ,
         )
 
     def _unknown(self, path: str, node: nir.NIRNode) -> Problem:

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import nir
 from torch import nn
 
 from nirgen.runtime import ties
 from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.remarks import has_ties, long_step, refused
+from nirgen.runtime.remarks import MENDED, TIES, has_ties, long_step, refused
 from nirgen.runtime.report import Entry, Formula, Grade, Report
 from nirgen.runtime.sites import ExportOptions, Skipped
 from nirgen.runtime.stated import applied, hosts_reference, layer_name, of_node, stated, system
@@ -80,7 +79,7 @@ class ExportLog:
             node=type(call.node).__name__,
             grade=Grade.ANNOTATED if call.annotations else Grade.EXACT,
             formulas=tuple(self._formulas(call)),
-            notes=(*call.annotations, *call.notes, *self._remarks(call.node)),
+            notes=(*call.annotations, *call.notes, *self._remarks(call)),
             ties=self._ties(call),
         )
 
@@ -90,13 +89,14 @@ class ExportLog:
         later_in_a_chain = any(row.name.startswith(f"{kind}.") for row in rows)
         return of_node(rows, call.node, kind if later_in_a_chain else "node")
 
-    def _remarks(self, node: nir.NIRNode) -> Iterator[str]:
-        if self.options.soft_reset == "decompose" and "reset" in node.metadata:
+    def _remarks(self, call: Call) -> Iterator[str]:
+        if self.options.soft_reset == "decompose" and "reset" in call.node.metadata:
             yield DECOMPOSED
-        yield from long_step(node, self.dt)
+        yield from long_step(call.node, self.dt)
+        if self._ties(call):
+            yield f"{TIES}; {MENDED}"
 
     def _ties(self, call: Call) -> bool:
-        """Whether the layer fires at its threshold, and the node only above it."""
         return has_ties(
             self.target.fires,
             type(call.node).__name__,

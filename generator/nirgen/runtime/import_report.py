@@ -13,7 +13,7 @@ from nirgen.runtime import ties
 from nirgen.runtime.errors import ImportRefused, InvalidGraph, Problem
 from nirgen.runtime.nesting import Flat
 from nirgen.runtime.normalized import Normalized
-from nirgen.runtime.remarks import KINDS, detours, has_ties, refused_nodes, traps
+from nirgen.runtime.remarks import KINDS, TIES, detours, has_ties, refused_nodes, traps
 from nirgen.runtime.report import Entry, Grade, Report
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.stated import applied, layer_name, of_layer, stated
@@ -110,19 +110,17 @@ class ImportLog:
 
     def _converted(self, node: Imported) -> Entry:
         rows = applied(stated(node.importer), node.cases)
+        ties_differ = has_ties(
+            self.target.fires, node.kind, by_reference=node.by_reference, lowered=node.lowered
+        )
         return Entry(
             place=node.name,
             layer=layer_name(node.layer),
             node=node.kind,
             grade=Grade.ANNOTATED if node.annotations else Grade.EXACT,
             formulas=tuple(of_layer(rows, node.layer)),
-            notes=(*node.annotations, *self._remarks(node)),
-            ties=has_ties(
-                self.target.fires,
-                node.kind,
-                by_reference=node.by_reference,
-                lowered=node.lowered,
-            ),
+            notes=(*node.annotations, *self._remarks(node), *([TIES] if ties_differ else [])),
+            ties=ties_differ,
         )
 
     def _remarks(self, node: Imported) -> Iterator[str]:

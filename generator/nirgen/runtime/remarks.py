@@ -37,6 +37,10 @@ def has_ties(fires: str, kind: str, *, by_reference: bool, lowered: bool) -> boo
     return fires == ">=" and kind in SPIKING and not (by_reference or lowered)
 
 
+TIES = "ties: the layer fires at v >= v_threshold, and the node at v > v_threshold"
+MENDED = 'ties="exact" stores the next smaller threshold, which fires alike'
+
+
 # --- traps ----------------------------------------------------------------------------------
 
 

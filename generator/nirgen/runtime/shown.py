@@ -29,7 +29,7 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):  # a node's input type
         return ", ".join(map(show, value.values()))
     if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(show, value))})"
+        return show(value[0]) if len(value) == 1 else f"({', '.join(map(show, value))})"
     array = distinct(value)
     if not array.size or array.dtype.kind not in "fiu":
         return str(value)

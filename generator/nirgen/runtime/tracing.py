@@ -23,19 +23,14 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from nirgen.runtime import containers, operations, refusing, shapes, ties
+from nirgen.runtime import containers, demands, operations, refusing, shapes, ties
 from nirgen.runtime.building import memory
+from nirgen.runtime.complaints import Complaints
+from nirgen.runtime.demands import Complaint, mapped_base
 from nirgen.runtime.dynamics import Dynamics
-from nirgen.runtime.errors import ExportRefused, Problem
+from nirgen.runtime.errors import ExportRefused
 from nirgen.runtime.layout import Examples, Layout, examples_of, layout_of, own_axes
-from nirgen.runtime.places import (
-    bare_name,
-    calling_line,
-    class_name,
-    full_name,
-    raising_line,
-    within,
-)
+from nirgen.runtime.places import bare_name, full_name, within
 from nirgen.runtime.preserving import preserved
 from nirgen.runtime.recording import Recording
 from nirgen.runtime.recurrence import Recurrent
@@ -80,7 +75,7 @@ def trace(
 
 
 class _Halt(Exception):
-    """Tracing can't go on; the reason is among the tracer's problems."""
+    """Tracing can't go on; the reason is among the complaints."""
 
 
 class _Tracer:
@@ -95,14 +90,10 @@ class _Tracer:
         self.dt = dt
         self.options = options
         self.record = Recording(inputs=0)
-        self.problems: dict[Problem, None] = {}  # an ordered set
+        self.complaints = Complaints(net, ("torch", "nir", "nirgen.runtime", *target.packages))
         self.hooked: dict[str, None] = {}
         self.skipped: dict[str, nn.Module] = {}
-        self.paths = {id(module): path for path, module in net.named_modules()}
-        self.inside: list[str] = []  # the places of the modules whose forward is running
         self.called: set[int] = set()  # modules with state
-        self.failed: tuple[Exception, str] | None = None  # the last, and the place it came from
-        self.not_users = ("torch", "nir", "nirgen.runtime", *target.packages)
 
     def run(self, examples: Examples) -> Trace:
         """Call the network; raises all problems at once."""
@@ -112,12 +103,12 @@ class _Tracer:
         try:
             result = self.call(self.net, args, dict(zip(examples.by_keyword, others, strict=True)))
         except _Halt:
-            raise ExportRefused(self.problems) from None
+            raise self.complaints.refusal() from None
         except Exception as error:
-            raise ExportRefused(self.problems or [self._failure(error)]) from error
+            raise self.complaints.failure(error) from error
         outputs = self._outputs(result)
-        if self.problems:
-            raise ExportRefused(self.problems) from (self.failed and self.failed[0])
+        if self.complaints.problems:
+            raise self.complaints.refusal() from self.complaints.cause
         return Trace(
             inputs=tuple(map(_port, examples.names, sources)),
             calls=self.record.finish(),
@@ -141,7 +132,7 @@ class _Tracer:
         if cls in self.target.containers:
             return True
         return not (
-            _mapped_base(self.target, cls)
+            mapped_base(self.target, cls)
             or isinstance(getattr(module, "dynamics", None), Dynamics)
             or (cls is not nn.Sequential and within(cls.__module__, self._not_run))
         )
@@ -155,7 +146,7 @@ class _Tracer:
         """What stands in for `module(*args, **kwargs)`."""
         self._note_hooks(module)
         system = getattr(module, "dynamics", None)
-        with self._inside(module):
+        with self.complaints.inside(module):
             if isinstance(system, Recurrent):
                 return containers.hosted(self, system, signals_in((args, kwargs)))
             if self.is_traced_through(module) and type(module) not in self.target.containers:
@@ -166,23 +157,20 @@ class _Tracer:
         """The output of a layer, which is converted, not executed."""
         signals = signals_in((args, kwargs))
         if not signals:
-            raise self._halt(
-                "is called with a constant: its output doesn't depend on the network's input",
-                "call it in the module's __init__, and keep the result in a layer",
-            )
+            self.problem(*demands.OF_A_CONSTANT)
+            raise _Halt
         x = signals[0]
         way = self.target.containers.get(type(module))
         if way is None and self._exporter(module) is None:
-            self.problem(*self._unmapped(type(module)))
+            self.problem(*demands.unmapped(self.target, type(module)))
         elif len(args) + len(kwargs) != 1 or len(signals) != 1:
             self.problem(
                 f"is called with {len(args) + len(kwargs)} arguments",
                 "call it with one tensor; NIR's nodes take one input",
             )
         else:
-            self._demand_registered(module)
-            self._demand_one_call(module)
-            self._demand_layout(module, x)
+            for complaint in self._complaints_of(module, x):
+                self.problem(*complaint)
             return self._contained(way, module, x) if way else self._converted(module, x)
         return x.guess()
 
@@ -201,26 +189,24 @@ class _Tracer:
         try:
             return containers.WAYS[way](self, container, x)
         except ExportRefused as refusal:
-            self.problems.update(dict.fromkeys(refusal.problems))
+            self.complaints.take(refusal.problems)
             return x.guess()
 
     def _converted(self, module: nn.Module, x: Signal) -> Signal:
         """The signal behind a mapped layer."""
-        self._demand_own_weights(module)
         site = self._site(module, x)
         try:
             nodes = self._nodes(module, site, x.dtype)
             steps = _features(nodes, x.features)
         except ExportRefused as refusal:
-            self.problems.update(dict.fromkeys(refusal.problems))
+            self.complaints.take(refusal.problems)
             return x.guess()
         except shapes.ShapeMismatch as mismatch:
-            self._mismatch(str(mismatch), x)
+            self.complaints.note_mismatch(str(mismatch), x)
             return x.guess()
         except Exception as error:  # nir's constructors stumble over shapes in various ways
-            self.failed = (error, self.inside[-1])
             what = f"no node can be made of it for features {x.features}"
-            self._mismatch(f"{what}: {type(error).__name__}: {error}", x)
+            self.complaints.note_error(what, error, x)
             return x.guess()
         return self._chained(module, site, zip(nodes, steps, strict=True), x)
 
@@ -228,7 +214,7 @@ class _Tracer:
         """The place where a layer reads `x`. One that takes several axes itself merges them."""
         own, seen = own_axes(self.target, module), len(x.leading.shape)
         return ExportSite(
-            path=self._place(module),
+            path=self.complaints.place(module),
             shape=x.features,
             batch_axes=1 if own is not None and own > 1 else seen,
             dt=self.dt,
@@ -243,7 +229,7 @@ class _Tracer:
         """What a layer is converted into."""
         exporter = self._exporter(module)
         if exporter is None:
-            raise site.refuse(*self._unmapped(type(module)))
+            raise site.refuse(*demands.unmapped(self.target, type(module)))
         made = exporter(self._system(module), site)
         nodes = made if isinstance(made, tuple) else (made,)
         if self.options.ties == "exact" and self._fires_at_threshold(module):
@@ -262,7 +248,7 @@ class _Tracer:
         x: Signal,
     ) -> Signal:
         """The signal behind the nodes of one layer; `x` itself if there are none."""
-        path = self.paths.get(id(module), "")
+        path = self.complaints.paths.get(id(module), "")
         annotations, before = tuple(site.annotations), x
         for part, (node, features) in enumerate(steps):
             call = Call(
@@ -307,72 +293,29 @@ class _Tracer:
 
     def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
         """The signal behind a node that stands for a part of a layer."""
-        call = Call(self.paths[id(module)], module, node, part, inputs=x.sources)
+        call = Call(self.complaints.paths[id(module)], module, node, part, inputs=x.sources)
         return self._behind(call, x, shapes.output_shape(node, x.features))
 
-    # What a layer must be like
+    # Problems
 
-    def _demand_registered(self, module: nn.Module) -> None:
-        if id(module) not in self.paths:
-            self.problem(
-                "is not a submodule of the network",
-                "make it in __init__, as an attribute of the module or in an nn.ModuleList",
-            )
+    def problem(self, what: str, advice: str) -> None:
+        """Note a problem with the module that is being called."""
+        self.complaints.note(what, advice)
 
-    def _demand_one_call(self, module: nn.Module) -> None:
+    def _complaints_of(self, module: nn.Module, x: Signal) -> Iterator[Complaint]:
+        """What is wrong with a call of a layer, whatever the layer computes."""
+        if id(module) not in self.complaints.paths:
+            yield demands.UNREGISTERED
         if id(module) in self.called:
-            self.problem(
-                f"is called more than once in a forward; a {type(module).__name__} has a state, "
-                "and NIR would need one node for all its calls",
-                "give each call a layer of its own; where forward runs over time, export the "
-                "network inside the loop",
-            )
+            yield demands.called_again(module)
         if memory(self.target, module):
             self.called.add(id(module))
-
-    def _demand_layout(self, module: nn.Module, x: Signal) -> None:
-        own, seen = own_axes(self.target, module), len(x.leading.shape)
-        stateful = bool(memory(self.target, module))
-        if stateful and x.leading.merged:
-            self.problem(
-                "gets time and batch as one axis, and would take them for one step",
-                "use layer.MultiStepContainer for layers with a state",
-            )
-        elif own is not None and (own > seen or (own < seen and stateful)):
-            mode = self.target.mode_attribute
-            by = f", by its layer {self.layout.decided_by}" if self.layout.decided_by else ""
-            self.problem(
-                f"is in {mode}={getattr(module, str(mode))!r} and takes {own} axes before the "
-                f"features, and gets {seen}; the network has {self.layout.axes}{by}",
-                f"give all layers of the network one {mode}",
-            )
-
-    def _demand_own_weights(self, module: nn.Module) -> None:
-        """Refuse a layer whose weights are made anew by a hook at each call."""
-        for hook in module._forward_pre_hooks.values():
-            if type(hook).__module__.startswith("torch.nn.utils."):
-                self.problem(
-                    f"has its weights computed at each call, by {type(hook).__name__}",
-                    "make them permanent first (remove_weight_norm, remove_spectral_norm, "
-                    "prune.remove)",
-                )
-
-    def _unmapped(self, cls: type[nn.Module]) -> tuple[str, str]:
-        """Why a layer is not converted, and what to do."""
-        name, base = class_name(cls), _mapped_base(self.target, cls)
-        if base is None:
-            return (
-                f"{name} has no mapping to NIR",
-                "replace it by a mapped layer, or map it (mappings/README.md)",
-            )
-        return (
-            f"{name} is a subclass of {base.__name__}, and may compute something else",
-            f"use {base.__name__} itself, or map the class (mappings/README.md)",
-        )
+        yield from demands.wrong_axes(self.target, self.layout, module, x)
+        yield from demands.weights_of_hooks(module)
 
     def _note_hooks(self, module: nn.Module) -> None:
         if module._forward_hooks or module._forward_pre_hooks:
-            self.hooked[self._place(module)] = None
+            self.hooked[self.complaints.place(module)] = None
 
     # Operations in a forward
 
@@ -405,59 +348,11 @@ class _Tracer:
         reads_numbers = bare_name(function) in refusing.READS_NUMBERS
         guessed = any(signal.uncertain for signal in signals)
         if not (guessed and (refusal.about_shape or reads_numbers)):
-            where = calling_line(self.not_users)
-            what = f"forward calls {full_name(function)}, which {refusal.what} ({where})"
-            self.problem(what, refusal.advice)
+            what = f"forward calls {full_name(function)}, which {refusal.what}"
+            self.complaints.note_call(what, refusal.advice)
         if reads_numbers:
             raise _Halt
         return signals[0].guess()
-
-    # Places and problems
-
-    @contextlib.contextmanager
-    def _inside(self, module: nn.Module) -> Iterator[None]:
-        place = self._place(module)
-        self.inside.append(place)
-        try:
-            yield
-        except Exception as error:
-            if self.failed is None or self.failed[0] is not error:
-                self.failed = (error, place)
-            raise
-        finally:
-            self.inside.pop()
-
-    def _place(self, module: nn.Module) -> str:
-        """A module's path; the class for the network itself, and for what isn't part of it."""
-        return self.paths.get(id(module)) or type(module).__name__
-
-    def problem(self, what: str, advice: str) -> None:
-        self.problems[Problem(self.inside[-1], what, advice)] = None
-
-    def _halt(self, what: str, advice: str) -> _Halt:
-        self.problem(what, advice)
-        return _Halt()
-
-    def _mismatch(self, what: str, x: Signal) -> None:
-        """A layer that doesn't take the shape it gets; unless that shape is only a guess."""
-        if not x.uncertain:
-            axes = len(x.leading.shape)
-            before = "one axis" if axes == 1 else f"{axes} axes"
-            self.problem(
-                what,
-                f"the signal has the shape {tuple(x.shape)} here, features {x.features} behind "
-                f"{before} of batch or time; check that example_input is what the network takes",
-            )
-
-    def _failure(self, error: Exception) -> Problem:
-        """A forward that raised an error of its own."""
-        place = self.failed[1] if self.failed else type(self.net).__name__
-        where = raising_line(error, self.not_users)
-        return Problem(
-            place,
-            f"forward raised {type(error).__name__}: {error}" + (f" ({where})" if where else ""),
-            "an export runs forward with a tensor of the example_input's shape that has no numbers",
-        )
 
     # Outputs
 
@@ -478,22 +373,18 @@ class _Tracer:
             self._demand_whole(value, where)
             return _port(name, value, value.sources)
         held = "a constant" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-        problem = Problem(
-            type(self.net).__name__,
+        self.problem(
             f"forward returns {held}{where} where NIR has an output",
             "return a tensor that comes from the input, or a tuple or dictionary of such",
         )
-        self.problems[problem] = None
         return Port(name, ())
 
     def _demand_whole(self, value: Signal, where: str) -> None:
         if len(value.leading.shape) != self.layout.axes:
-            problem = Problem(
-                type(self.net).__name__,
+            self.problem(
                 f"forward returns {tuple(value.shape)}{where}, with time and batch in one axis",
                 "give the output the axes that the input has",
             )
-            self.problems[problem] = None
 
 
 def _port(name: str, signal: Signal, inputs: Sources = ()) -> Port:
@@ -523,11 +414,6 @@ def _memory(node: nir.NIRNode, x: Signal) -> Memory:
     if isinstance(node, (nir.I, nir.LI, nir.CubaLI)):
         return Memory(tensors=1)  # the layer's own state
     return Memory()
-
-
-def _mapped_base(target: Target, cls: type[nn.Module]) -> type[nn.Module] | None:
-    """The mapped class that `cls` is, or derives from."""
-    return next((base for base in cls.__mro__ if base in target.exporters), None)
 
 
 def _is_output_and_state(output: object) -> bool:
