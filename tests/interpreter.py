@@ -288,7 +288,7 @@ def channels(node: Any, count: int, kernel: Shape) -> Iterator[tuple[int, int, A
 def window(node: Any, shape: Shape) -> tuple[Shape, Shape, Shape, Shape, Shape]:
     """Kernel, stride, padding in front, dilation, and how many positions there are, by axis."""
     axes, pool = len(shape) - 1, isinstance(node, (nir.SumPool2d, nir.AvgPool2d))
-    kernel = _ints(node.kernel_size) if pool else node.weight.shape[2:]
+    kernel = _ints(node.kernel_size, axes) if pool else node.weight.shape[2:]
     stride = _ints(node.stride, axes)
     dilation = (1,) * axes if pool else _ints(node.dilation, axes)
     reach = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))

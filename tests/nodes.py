@@ -219,6 +219,48 @@ def graphs(
     return built.graph()
 
 
+@st.composite
+def webs(draw: st.DrawFn) -> nir.NIRGraph:
+    """Nodes that take and send on three features, any of which may feed any other, and itself.
+
+    Where such a graph's many cycles are cut follows from all of its edges and names.
+    """
+    shape, names = (3,), iter(draw(st.permutations(NAMES)))
+    inputs = {next(names): nir.Input({"input": np.array(shape)}) for _ in range(draw(_one_to(3)))}
+    inner = {next(names): draw(_of_three()) for _ in range(draw(_one_to(7)))}
+    nodes: dict[str, nir.NIRNode] = {**inputs, **inner}
+    pairs = [(source, target) for source in nodes for target in inner]
+    edges: list[tuple[str, str]] = []
+    for edge in draw(st.lists(st.sampled_from(pairs), max_size=3 * len(inner), unique=True)):
+        if not has_stateless_cycle(nodes, [*edges, edge]):
+            edges.append(edge)
+    unfed = set(inner) - {target for _, target in edges}
+    edges += [(draw(st.sampled_from(list(inputs))), name) for name in sorted(unfed)]
+    for _ in range(draw(_one_to(2))):
+        name = next(names)
+        nodes[name] = nir.Output({"output": np.array(shape)})
+        sources = draw(st.lists(st.sampled_from(list(inner)), min_size=1, unique=True))
+        edges += [(source, name) for source in sources]
+    return nir.NIRGraph(nodes, edges, type_check=False)
+
+
+def _one_to(most: int) -> st.SearchStrategy[int]:
+    return st.integers(1, most)
+
+
+def _of_three() -> st.SearchStrategy[nir.NIRNode]:
+    """A node for three features, mostly with state, and not so loud that many would run away."""
+    linear = randoms().map(lambda source: nir.Linear(source.uniform(-0.5, 0.5, size=(3, 3))))
+    scale = randoms().map(lambda source: nir.Scale(source.uniform(-0.5, 0.5, size=3)))
+    neuron = neurons((3,), loudest=1.0)
+    return st.one_of(neuron, neuron, elementwise((3,)).map(lambda drawn: drawn[0]), linear, scale)
+
+
+def any_graphs() -> st.SearchStrategy[nir.NIRGraph]:
+    """Graphs of all kinds."""
+    return st.one_of(graphs(), webs())
+
+
 class _Building:
     """A graph that grows.
 

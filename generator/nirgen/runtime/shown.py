@@ -27,7 +27,7 @@ def show(value: Any) -> str:
     if value is None or isinstance(value, (bool, str)):
         return repr(value)
     if isinstance(value, Mapping):  # a node's input type
-        return ", ".join(map(show, value.values()))
+        return ", ".join(show(tuple(shape)) for shape in value.values())
     if isinstance(value, (tuple, list)):
         return show(value[0]) if len(value) == 1 else f"({', '.join(map(show, value))})"
     array = distinct(value)

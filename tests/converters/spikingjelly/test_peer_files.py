@@ -52,8 +52,8 @@ def x_of(*features: int) -> torch.Tensor:
 
 def of_spikingjelly() -> nn.Module:
     return nn.Sequential(
-        layer.Conv2d(2, 4, (3, 2), stride=2), neuron.LIFNode(3.0, True, 0.3, -0.1),
-        layer.AvgPool2d((3, 2)), layer.Flatten(), layer.Linear(4, HIDDEN), neuron.IFNode(0.4),
+        layer.Conv2d(2, 4, 3, stride=2), neuron.LIFNode(3.0, True, 0.3, -0.1),
+        layer.AvgPool2d(3), layer.Flatten(), layer.Linear(4, HIDDEN), neuron.IFNode(0.4),
         layer.Linear(HIDDEN, 3, bias=False), neuron.ParametricLIFNode(4.0, v_threshold=0.1),
     )  # fmt: skip
 
@@ -170,7 +170,7 @@ def by_norse_at_its_default(net: nn.Module, x: torch.Tensor) -> nir.NIRGraph:
 
 
 PEERS = {
-    "spikingjelly": Peer(of_spikingjelly, by_spikingjelly, (2, 8, 6)),
+    "spikingjelly": Peer(of_spikingjelly, by_spikingjelly, (2, 8, 8)),
     "snntorch Leaky": Peer(
         lambda: of_snntorch(leaky(HIDDEN, reset_mechanism="zero")), by_snntorch
     ),

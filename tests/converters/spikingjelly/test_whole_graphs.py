@@ -19,7 +19,7 @@ from spikingjelly.activation_based import functional
 
 from nir_exchange import reference, spikingjelly
 from nirgen.runtime import files
-from tests.nodes import DT, graphs, inputs_for, without_input_shapes
+from tests.nodes import DT, any_graphs, graphs, inputs_for, webs, without_input_shapes
 from tests.whole import Array, assert_close, needed, outputs
 
 Modes = st.sampled_from(["s", "m"])
@@ -41,7 +41,7 @@ def imported(graph: Any, mode: str, **options: Any) -> torch.fx.GraphModule:
     )
 
 
-@given(graphs(), Modes, st.booleans(), seeds)
+@given(any_graphs(), Modes, st.booleans(), seeds)
 def test_any_graph(graph: nir.NIRGraph, mode: str, forget: bool, seed: int) -> None:
     x = inputs_for(graph, 100, 2, seed)
     module = imported(without_input_shapes(graph) if forget else graph, mode)
@@ -52,7 +52,7 @@ def test_any_graph(graph: nir.NIRGraph, mode: str, forget: bool, seed: int) -> N
 
 
 @pytest.mark.parametrize("write", [files.write, nir.write])
-@given(graph=graphs(), mode=Modes, seed=seeds)
+@given(graph=any_graphs(), mode=Modes, seed=seeds)
 def test_any_graph_through_a_file(
     write: Callable[[Path, nir.NIRGraph], None], graph: nir.NIRGraph, mode: str, seed: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_any_graph_through_a_file(
         assert_close(outputs(imported(path, mode), graph, x, mode), expected(graph, x))
 
 
-@given(graphs(), Modes, seeds)
+@given(any_graphs(), Modes, seeds)
 def test_exported_again_it_computes_the_same(graph: nir.NIRGraph, mode: str, seed: int) -> None:
     x = inputs_for(graph, 100, 2, seed)
     module = imported(graph, mode)
@@ -73,7 +73,7 @@ def test_exported_again_it_computes_the_same(graph: nir.NIRGraph, mode: str, see
     assert_close(expected(again, x), expected(graph, x))
 
 
-@given(graphs(nested=0), Modes, seeds)
+@given(st.one_of(graphs(nested=0), webs()), Modes, seeds)
 def test_exported_again_it_has_the_same_names_and_edges(
     graph: nir.NIRGraph, mode: str, seed: int
 ) -> None:
