@@ -41,3 +41,10 @@ def test_comparing_writes_nothing_and_shows_the_difference(tmp_path: Path) -> No
     assert changes.lines() == ["updated b.py"]
     assert "+x = 1" in diff(new, tmp_path, changes)
     assert (tmp_path / "b.py").read_text() == OURS
+
+
+def test_texts_for_people_are_orphans_too(tmp_path: Path) -> None:
+    (tmp_path / "NOTES.md").write_text("mine\n")
+    write({"SUPPORT.md": f"<!-- {HEADER} from x. -->\n"}, tmp_path)
+    assert write({}, tmp_path).lines() == ["removed SUPPORT.md"]
+    assert (tmp_path / "NOTES.md").exists()

@@ -195,6 +195,18 @@ def test_traps() -> None:
     assert "trap: dt / tau is 2; choose dt below 0.001" in said(long)
 
 
+def test_a_threshold_of_the_metadata_counts_only_beside_the_nodes_own() -> None:
+    """Someone who edits the threshold of a file need not know of our metadata."""
+    below = np.nextafter(np.float32(1.0), np.float32(0.0))
+    fields = {"r": ONES * 1e3, "metadata": {"fires_at": 1.0}}
+    lowered = explain(nir.IF(v_threshold=ONES * below, **fields))
+    assert lowered.graded == "exact"
+    assert "v_threshold = 1" in lowered.details
+    edited = explain(nir.IF(v_threshold=ONES * 0.5, **fields))
+    assert edited.graded == "exact but for ties"
+    assert "v_threshold = 0.5" in edited.details
+
+
 def test_a_node_that_is_refused() -> None:
     lif = nir.LIF(tau=ONES * 1e-4, r=ONES, v_leak=ONES * 0, v_threshold=ONES)
     graph = single(lif, 3)

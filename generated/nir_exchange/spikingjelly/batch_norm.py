@@ -60,10 +60,6 @@ def to_nir(
     affine = bool(module.affine)
     track_running_stats = bool(module.track_running_stats)
     bias = module.bias is not None
-    mean = at.array("running_mean", module.running_mean)
-    var = at.array("running_var", module.running_var)
-    gain = at.array("weight", module.weight)
-    offset = at.array("bias", module.bias)
     if track_running_stats is not True:
         raise at.refuse(
             f"track_running_stats is {track_running_stats!r}: without running statistics each "
@@ -80,6 +76,10 @@ def to_nir(
             f"bias is {bias!r}: the layer has no bias",
             "construct it with bias=True, which is 0 until trained",
         )
+    mean = at.array("running_mean", module.running_mean)
+    var = at.array("running_var", module.running_var)
+    gain = at.array("weight", module.weight)
+    offset = at.array("bias", module.bias)
     if at.training:
         raise at.refuse(
             "in training mode each batch is normed by its own statistics",

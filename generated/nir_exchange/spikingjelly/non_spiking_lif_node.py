@@ -28,13 +28,13 @@ def to_nir(module: neuron.NonSpikingLIFNode, at: ExportSite) -> nir.LI:
     """
     tau = at.number("tau", module.tau)
     decode = module.decode
-    if not tau > 0:
-        raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 0")
     if decode is not None:
         raise at.refuse(
             f"decode is {decode!r}: the layer reduces v over time, and a NIR graph is one step",
             "construct it with decode=None, and reduce its output yourself",
         )
+    if not tau > 0:
+        raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 0")
     if at.batch_axes != 2:
         raise at.refuse(
             "the layer takes time and batch, [T, N, *]",

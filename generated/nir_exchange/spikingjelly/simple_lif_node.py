@@ -35,7 +35,7 @@ def to_nir(module: neuron.SimpleLIFNode, at: ExportSite) -> nir.LIF:
     tau = at.number("tau", module.tau)
     decay_input = bool(module.decay_input)
     v_threshold = at.number("v_threshold", module.v_threshold)
-    v_reset = at.number("v_reset", module.v_reset)
+    v_reset = at.optional_number("v_reset", module.v_reset)
     surrogate_function = module.surrogate_function
     if not tau > 1:
         raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 1")

@@ -2,7 +2,8 @@
 
 `code` is the small language of statements that a converter's body is made of, `exporters` and
 `importers` write the two directions in it, `plan` puts a framework's package together, `render`
-turns it into text, and `write` is the only one that touches the disk.
+turns it into text, `support` says in tables what is supported and what is lost, and `write` is the
+only one that touches the disk.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 from nirgen.emit.plan import plan
 from nirgen.emit.render import render
+from nirgen.emit.support import support
 from nirgen.mapping.model import Mappings
 
 Texts = Mapping[str, str]
@@ -18,5 +20,5 @@ Texts = Mapping[str, str]
 
 
 def generate(mappings: Mappings) -> Texts:
-    """The texts of all converters; nothing is written."""
-    return render(plan(mappings))
+    """The texts of all converters, and of the tables about them; nothing is written."""
+    return {**render(plan(mappings)), "SUPPORT.md": support(mappings)}

@@ -14,6 +14,7 @@ from nirgen.mapping.expressions import (
     names,
     show,
     substitute,
+    walk,
 )
 from nirgen.mapping.model import (
     Binding,
@@ -66,9 +67,11 @@ class _Exporter:
         self.scope = Scope({})
 
     def statements(self) -> Iterator[Statement]:
-        yield from self._reads()
+        yield from self._parameters()
+        yield from self._fixed()
+        yield from self._attributes()
         yield from self._domains()
-        yield from self._refusals()
+        yield from self._rejected()
         for choice in self.mapping.choices:
             yield Line("")
             yield from self._choice(choice)
@@ -83,11 +86,14 @@ class _Exporter:
 
     # --- reading ---
 
-    def _reads(self) -> Iterator[Statement]:
+    def _parameters(self) -> Iterator[Statement]:
         wanted = self.mapping.parameters_read()
         for name, parameter in self.signature.items():
             if name in wanted:
                 yield Line(f"{name} = {self._read(name, parameter)}")
+
+    def _attributes(self) -> Iterator[Statement]:
+        """The tensors, which a layer may lack unless its parameters are as they must be."""
         for name, attribute in self.mapping.attributes.items():
             yield Line(f"{name} = at.array({quote(attribute)}, module.{attribute})")
 
@@ -107,12 +113,19 @@ class _Exporter:
         """The site's method that checks a parameter of such a type."""
         if type_ == "Tensor" and name in self._arrays():
             return None
+        if type_ == "float" and self._is_rejected_if_none(name):
+            return "optional_number"
         return {
             "float": "number",
             "Optional[float]": "optional_number",
             "Tensor": "values",
             "Optional[Tensor]": "optional_values",
         }.get(type_)
+
+    def _is_rejected_if_none(self, name: str) -> bool:
+        """Whether the mapping has a reason of its own against None, whatever the signature says."""
+        is_none = Binary("is", Name(name), Literal(None))
+        return any(is_none in walk(rejection.when) for rejection in self.mapping.reject)
 
     def _arrays(self) -> frozenset[str]:
         """The parameters that are tensors of a shape of their own, such as a weight."""
@@ -133,12 +146,14 @@ class _Exporter:
             refuse = call("at.refuse", what, before="raise ")
             yield Block(f"if {self.scope.code(Not(domain))}:", (refuse,))
 
-    def _refusals(self) -> Iterator[Statement]:
+    def _fixed(self) -> Iterator[Statement]:
         for fixed in self.mapping.fix.values():
             symbol = "is not" if fixed.value is None or isinstance(fixed.value, bool) else "!="
             guard = Binary(symbol, Name(fixed.parameter), Literal(fixed.value))
             what = f"{fixed.parameter} is {{{fixed.parameter}!r}}: {fixed.because}"
             yield self._refusal(guard, f"f{quote(what)}", fixed.instead)
+
+    def _rejected(self) -> Iterator[Statement]:
         for rejection in self.mapping.reject:
             yield self._refusal(rejection.when, quote(rejection.because), rejection.instead)
 

@@ -70,6 +70,7 @@ def _generated(folder: Path) -> set[str]:
     """The files below a folder that say they were generated."""
     return {
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*.py")
+        for pattern in ("*.py", "*.md")
+        for path in folder.rglob(pattern)
         if HEADER in (_held(path) or "")[:2000]
     }

@@ -6,8 +6,11 @@ import contextlib
 import io
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 
 @contextlib.contextmanager
@@ -33,6 +36,27 @@ def replacing(path: str | Path) -> Iterator[io.FileIO]:
         raise
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush_folder(target.parent)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for what is inside, and comes then.
+
+    HDF5 writes to a file through Python, and an exception that is raised in the middle of such a
+    call can crash the process when HDF5 closes what it could not write.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if not callable(usual) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if waiting:
+        usual(*waiting[0])
 
 
 @contextlib.contextmanager

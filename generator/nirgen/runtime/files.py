@@ -24,7 +24,7 @@ import nir
 from nirgen.runtime import storage, trees
 from nirgen.runtime.collecting import uncollected
 from nirgen.runtime.datasets import Compression
-from nirgen.runtime.drafts import replacing
+from nirgen.runtime.drafts import replacing, uninterrupted
 from nirgen.runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, Problem
 
 
@@ -95,5 +95,5 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: Compression = None
         raise InvalidArgument(Problem("compression", f"is {compression!r}", advice))
     with uncollected():
         tree = {"version": nir.version, "node": trees.tree_of(graph)}
-        with replacing(path) as file:
+        with replacing(path) as file, uninterrupted():
             storage.save(tree, file, compression)

@@ -1,0 +1,301 @@
+"""The tables of what is supported and lost say what really happens: a real layer for every row."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron, surrogate
+from torch import nn
+
+from nir_exchange import reference, spikingjelly
+from nirgen import mapping
+from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
+from nirgen.mapping.model import FrameworkMappings
+from nirgen.runtime import dynamics
+from nirgen.runtime import reference as modules
+from nirgen.runtime.report import Entry
+
+DT = 1e-3
+MAPPINGS = mapping.load(mapping.shipped())
+FRAMEWORKS: dict[str, FrameworkMappings] = {f.framework.name: f for f in MAPPINGS.frameworks}
+CONVERTERS: dict[str, Any] = {"reference": reference, "spikingjelly": spikingjelly}
+PACKAGES: dict[str, Any] = {
+    "layer": layer, "neuron": neuron, "nn": nn, "reference": modules, "dynamics": dynamics,
+}  # fmt: skip
+
+LEAKY = {"tau": 1e-2, "r": 1.0, "v_leak": 0.0}
+FIRING = {"v_threshold": 1.0, "v_reset": 0.0}
+CUBA = {"tau_syn": 1e-2, "tau_mem": 1e-2, "r": 1.0, "v_leak": 0.0, "w_in": 1.0}
+KERNEL, KERNEL2 = torch.ones(3, 2, 3), torch.ones(3, 2, 3, 3)
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "I": {"r": 1.0}, "LI": LEAKY, "IF": {"r": 1e3, **FIRING}, "LIF": {**LEAKY, **FIRING},
+    "CubaLI": CUBA, "CubaLIF": {**CUBA, **FIRING},
+    "reference.Delay": {"delay": 3e-3}, "dynamics.Delay": {"delay": 3e-3},
+    "layer.Delay": {"delay_steps": 3}, "Scale": {"scale": 2.0}, "Threshold": {"threshold": 1.0},
+    "reference.Linear": {"weight": torch.ones(2, 3)},
+    "reference.Affine": {"weight": torch.ones(2, 3), "bias": torch.ones(2)},
+    "reference.Conv1d": {"input_shape": 8, "weight": KERNEL, "stride": 1, "padding": 0,
+                         "dilation": 1, "groups": 1, "bias": torch.ones(3)},
+    "reference.Conv2d": {"input_shape": (8, 8), "weight": KERNEL2, "stride": 1, "padding": 0,
+                         "dilation": 1, "groups": 1, "bias": torch.ones(3)},
+    "reference.SumPool2d": {"kernel_size": 2, "stride": 2, "padding": 0},
+    "reference.AvgPool2d": {"kernel_size": 2, "stride": 2, "padding": 0},
+    "reference.Flatten": {"input_type": (2, 8, 8), "start_dim": 0},
+    "Linear": {"in_features": 3, "out_features": 2}, "VotingLayer": {"voting_size": 3},
+    "AdaptiveAvgPool2d": {"output_size": 2}, "MaxPool2d": {"kernel_size": 2},
+    "AvgPool1d": {"kernel_size": 2}, "AvgPool2d": {"kernel_size": 2},
+    "Conv1d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
+    "Conv2d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
+    "ConvTranspose1d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
+    "ConvTranspose2d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
+    "BatchNorm1d": {"num_features": 2}, "BatchNorm2d": {"num_features": 2},
+    "ThresholdDependentBatchNorm1d": {"alpha": 1.0, "v_th": 1.0, "num_features": 2},
+    "ThresholdDependentBatchNorm2d": {"alpha": 1.0, "v_th": 1.0, "num_features": 2},
+    "TemporalEffectiveBatchNorm1d": {"T": 4, "num_features": 2},
+    "TemporalEffectiveBatchNorm2d": {"T": 4, "num_features": 2},
+    "TemporalEffectiveBatchNorm3d": {"T": 4, "num_features": 2},
+    "Upsample": {"scale_factor": 2}, "PrintShapeModule": {"ext_str": "here"},
+    "CUBALIFNode": {"c_decay": 0.5, "v_decay": 0.5}, "LIFNode": {"tau": 10.0},
+    "NonSpikingIFNode": {"decode": None},
+    "NonSpikingLIFNode": {"tau": 10.0, "decode": None},
+    "SimpleIFNode": {"v_threshold": 1.0, "v_reset": 0.0},
+    "SimpleLIFNode": {"tau": 10.0, "decay_input": True},
+}  # fmt: skip
+SHAPES: dict[str, tuple[int, ...]] = {
+    "1d": (2, 8), "2d": (2, 8, 8), "3d": (2, 4, 8, 8), "Upsample": (2, 8, 8),
+    "Flatten": (2, 8, 8), "Conv1d": (2, 8),
+}  # fmt: skip
+"""Features by how a class's name ends; (3,) for any other."""
+
+
+def made(name: str, **changed: Any) -> nn.Module:
+    """A layer by its name in the mappings; one without a memory in the reference's cell."""
+    package, _, cls = name.rpartition(".")
+    arguments = {**ARGUMENTS.get(name, ARGUMENTS.get(cls, {})), **changed}
+    if package in ("reference", "dynamics") and "dt" in FRAMEWORKS["reference"].signatures[name]:
+        arguments["dt"] = DT
+    module: nn.Module = getattr(PACKAGES[package], cls)(**arguments)
+    return modules.Cell(module) if package == "dynamics" else module  # type: ignore[arg-type]
+
+
+def shape(name: str) -> tuple[int, ...]:
+    return next((size for ending, size in SHAPES.items() if name.endswith(ending)), (3,))
+
+
+def usual(name: str) -> nn.Module | None:
+    """The layer that another one needs before it: one that spikes, or one that takes all steps."""
+    if name.endswith("MaxPool2d"):
+        return neuron.IFNode()
+    return neuron.IFNode(step_mode="m") if "NonSpiking" in name else None
+
+
+def exported(
+    target: str, module: nn.Module, *features: int, before: nn.Module | None = None, **changed: Any
+) -> Entry:
+    """The entry of a layer, changed and behind another one, in an export's report."""
+    net = nn.Sequential(before or nn.Identity(), module).eval()
+    for name, value in changed.items():
+        setattr(module, name, value)
+    steps = (4,) if "m" in (getattr(part, "step_mode", "s") for part in net) else ()
+    report = CONVERTERS[target].explain(net, torch.zeros(*steps, 2, *features), DT)
+    return next(entry for entry in report.entries if entry.place == "1")
+
+
+# --- what goes out --------------------------------------------------------------------------
+
+EXPORTS = [(name, row) for name, f in FRAMEWORKS.items() for row in exports(f, MAPPINGS)]
+
+
+@pytest.mark.parametrize(("target", "row"), EXPORTS, ids=[row.layer for _, row in EXPORTS])
+def test_a_layer_that_goes_out(target: str, row: Export) -> None:
+    entry = exported(target, made(row.layer), *shape(row.layer), before=usual(row.layer))
+    assert entry.graded == row.grade
+    assert entry.node in row.nodes.replace(",", "").split() or entry.node == row.nodes
+    if row.remarks.startswith("skipped"):
+        assert entry.notes == (row.remarks,)
+    if row.grade == "refused":
+        because, instead = row.remarks.split("; ")
+        assert because in entry.notes[0]
+        assert instead == entry.notes[1]
+
+
+# --- what comes back ------------------------------------------------------------------------
+
+IMPORTS = [(name, row) for name, f in FRAMEWORKS.items() for row in imports(f, MAPPINGS)]
+REQUESTS = {m.layers[0]: m.on_request for m in FRAMEWORKS["spikingjelly"].layers if m.on_request}
+
+
+@pytest.mark.parametrize(
+    ("target", "row"), IMPORTS, ids=[f"{row.node} as {row.layer}" for _, row in IMPORTS]
+)
+def test_a_node_that_comes_back(target: str, row: Import) -> None:
+    changed = {"bias": False} if (row.layer, row.node) == ("layer.Linear", "Linear") else {}
+    net = nn.Sequential(made(row.layer, **changed))
+    example = torch.zeros(2, *shape(row.layer))
+    graph = CONVERTERS[target].export_to_nir(net, example, dt=DT)
+    options = {REQUESTS[row.layer]: True} if row.layer in REQUESTS else {}
+    (entry,) = CONVERTERS[target].explain(graph, dt=DT, **options).entries
+    assert (entry.node, entry.layer, entry.graded) == (row.node, row.layer, row.grade)
+
+
+# --- what is lost ---------------------------------------------------------------------------
+
+Make = Callable[[str], Entry]
+
+
+def with_(**changed: Any) -> Make:
+    """The layer, constructed otherwise."""
+    return lambda name: _exported_as(name, made(name, **changed))
+
+
+def setting(**attributes: Any) -> Make:
+    """The layer, changed after it was made."""
+    return lambda name: _exported_as(name, made(name), **attributes)
+
+
+def _exported_as(name: str, module: nn.Module, **attributes: Any) -> Entry:
+    target = "reference" if name.startswith(("reference", "dynamics")) else "spikingjelly"
+    return exported(target, module, *shape(name), before=usual(name), **attributes)
+
+
+def in_time(name: str) -> Entry:
+    """The class of torch.nn, which merges no axes, in a network of many steps."""
+    module = made(name.replace("layer.", "nn."))
+    return exported("spikingjelly", module, *shape(name), before=neuron.IFNode(step_mode="m"))
+
+
+def in_steps(name: str) -> Entry:
+    """The layer in a network of one step."""
+    return exported("spikingjelly", made(name), 3)
+
+
+def of_other_class(other: str, **changed: Any) -> Make:
+    """Another class of the same mapping."""
+    return lambda name: _exported_as(other, made(other, **changed))
+
+
+def behind_no_spikes(name: str) -> Entry:
+    """The layer where it reads the network's input."""
+    return exported("spikingjelly", made(name), *shape(name))
+
+
+def with_features(*features: int) -> Make:
+    """The layer, behind features of another shape."""
+    return lambda name: exported("spikingjelly", made(name), *features)
+
+
+SOFT = {"v_reset is None": with_(v_reset=None)}
+NOT_SPIKES = {
+    "not spiking(surrogate_function)": with_(surrogate_function=surrogate.Sigmoid(spiking=False))
+}
+GRADIENT = {
+    "surrogate_function": with_(surrogate_function=surrogate.ATan()),
+    "detach_reset": with_(detach_reset=True),
+}
+RECORD = {"store_v_seq": setting(store_v_seq=True)}
+
+
+def in_place(name: str) -> dict[str, Make]:
+    """The class of torch.nn, since those of SpikingJelly don't take these."""
+    return {
+        "device": of_other_class(name, device="cpu"),
+        "dtype": of_other_class(name, dtype=torch.float64),
+    }
+
+
+CIRCULAR = {"padding_mode other than 'zeros'": with_(padding_mode="circular")}
+WINDOWS = {"ceil_mode other than False": with_(ceil_mode=True)}
+TIME = {"batch_axes != 1": in_time}
+PADDED = {
+    "not count_include_pad and any_nonzero(padding)": with_(count_include_pad=False, padding=1),
+    "count_include_pad": with_(count_include_pad=False),
+}
+DECODED = {"decode other than None": with_(decode="last-mem"), "batch_axes != 2": in_steps}
+STARTED = {
+    "v starts at v_initial, where that is not v_leak": with_(v_initial=0.25),
+    "v starts at v_initial, where that is not v_reset": with_(v_initial=0.25),
+    "v starts at v_initial, where that is not 0": with_(v_initial=0.25),
+    "reset_by == 'subtract'": with_(reset_by="subtract"),
+}
+TDBN = "layer.ThresholdDependentBatchNorm2d"
+SHOWN: dict[str, dict[str, Make]] = {
+    "reference": STARTED,
+    "layer.AdaptiveAvgPool2d": {
+        **TIME, "not divides(output_size, spatial_shape)": with_(output_size=3),
+    },
+    "layer.AvgPool1d": {**WINDOWS, **PADDED, "batch_axes != 1 or rank != 2": in_time},
+    "layer.AvgPool2d": {
+        **WINDOWS, **PADDED, **TIME, "divisor_override other than None": with_(divisor_override=3),
+    },
+    "layer.BatchNorm2d": {
+        **in_place("nn.BatchNorm2d"),
+        "track_running_stats other than True": with_(track_running_stats=False),
+        "affine other than True": with_(affine=False),
+        "bias other than True": setting(bias=None),
+        "training": setting(training=True),
+        "momentum": with_(momentum=0.5),
+        "alpha": of_other_class(TDBN, alpha=2.0),
+        "v_th": of_other_class(TDBN, v_th=2.0),
+        "args": of_other_class(TDBN),
+        "kwargs": of_other_class(TDBN, eps=1e-3),
+    },
+    "layer.Conv1d": {**in_place("nn.Conv1d"), **TIME, **CIRCULAR},
+    "layer.Conv2d": {**in_place("nn.Conv2d"), **TIME, **CIRCULAR},
+    "layer.Linear": in_place("nn.Linear"),
+    "layer.Flatten": {
+        "0 <= start_dim < batch_axes or start_dim < -rank": with_(start_dim=0),
+        "0 <= end_dim < batch_axes or end_dim < -rank": with_(start_dim=1, end_dim=0),
+    },
+    "layer.MaxPool2d": {
+        **WINDOWS, **TIME,
+        "dilation other than 1": with_(dilation=2),
+        "return_indices other than False": with_(return_indices=True),
+        "not binary": behind_no_spikes,
+    },
+    "layer.VotingLayer": {"rank != 1": with_features(3, 3)},
+    "neuron.CUBALIFNode": {
+        **SOFT, **NOT_SPIKES, **GRADIENT,
+        "v starts at v_reset, where that is not 0": with_(v_reset=0.25),
+        "not 0 <= c_decay < 1": setting(c_decay=1.0),
+        "not 0 <= v_decay < 1": setting(v_decay=1.0),
+    },
+    "neuron.IFNode": {**SOFT, **NOT_SPIKES, **GRADIENT, **RECORD},
+    "neuron.LIFNode": {
+        **SOFT, **NOT_SPIKES, **GRADIENT, **RECORD, "not tau > 1": setting(tau=0.5),
+    },
+    "neuron.ParametricLIFNode": {
+        **SOFT, **NOT_SPIKES, **GRADIENT, **RECORD,
+        "not init_tau > 1": setting(w=nn.Parameter(torch.tensor(100.0))),
+    },
+    "neuron.NonSpikingIFNode": DECODED,
+    "neuron.NonSpikingLIFNode": {**DECODED, "not tau > 0": setting(tau=-1.0)},
+    "neuron.SimpleIFNode": {
+        **SOFT, **NOT_SPIKES, **GRADIENT,
+        "v starts at 0, where that is not v_reset": with_(v_reset=0.25),
+    },
+    "neuron.SimpleLIFNode": {
+        **SOFT, **NOT_SPIKES, **GRADIENT,
+        "v starts at 0, where that is not v_reset": with_(v_reset=0.25),
+        "not tau > 1": setting(tau=0.5),
+    },
+}  # fmt: skip
+"""How a layer is made such that a row is about it: by the layer, by what the row says."""
+
+LOSSES = [row for f in FRAMEWORKS.values() for row in losses(f, MAPPINGS)]
+
+
+@pytest.mark.parametrize("row", LOSSES, ids=[f"{row.layer}: {row.what}" for row in LOSSES])
+def test_a_loss(row: Loss) -> None:
+    shown = SHOWN.get(row.layer, SHOWN.get(row.layer.partition(".")[0], {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        entry = shown[row.what](row.layer)
+    assert str(entry.grade) == row.grade
+    if row.grade != "exact":
+        assert row.because in " ".join(entry.notes)
+    if row.grade == "refused":
+        assert row.instead in " ".join(entry.notes)
