@@ -162,12 +162,14 @@ def ordered(nodes: Nodes, edges: set[Edge], delayed: set[Edge]) -> list[str]:
 
 
 def arriving(nodes: Nodes, edges: set[Edge]) -> dict[str, Shape]:
-    """The features that each node takes; they follow from the Inputs."""
+    """The features that each node takes: as the Inputs have it, or what no Input reaches itself."""
     shapes = {n: _ints(o.input_type["input"]) for n, o in nodes.items() if type(o) is nir.Input}
     while len(shapes) < len(nodes):
-        for source, target in edges:
-            if source in shapes and target not in shapes:
-                shapes[target] = leaving(nodes[source], shapes[source])
+        fresh = {t: s for s, t in edges if s in shapes and t not in shapes}
+        shapes |= {t: leaving(nodes[s], shapes[s]) for t, s in fresh.items()}
+        if not fresh:
+            name = min(name for name in nodes if name not in shapes and nodes[name].input_type)
+            shapes[name] = _ints(nodes[name].input_type["input"])
     return shapes
 
 

@@ -231,7 +231,9 @@ def webs(draw: st.DrawFn) -> nir.NIRGraph:
     nodes: dict[str, nir.NIRNode] = {**inputs, **inner}
     pairs = [(source, target) for source in nodes for target in inner]
     edges: list[tuple[str, str]] = []
-    for edge in draw(st.lists(st.sampled_from(pairs), max_size=3 * len(inner), unique=True)):
+    fewest, most = min(2 * len(inner), len(pairs)), 3 * len(inner)
+    wanted = st.lists(st.sampled_from(pairs), min_size=fewest, max_size=most, unique=True)
+    for edge in draw(wanted):
         if not has_stateless_cycle(nodes, [*edges, edge]):
             edges.append(edge)
     unfed = set(inner) - {target for _, target in edges}

@@ -30,17 +30,14 @@ def constant(array: Array) -> Any:
     Reads an array up to the first element that differs, and of a broadcast one each element once.
     """
     values = distinct(array)
-    if values.size == 0 or values.dtype.kind not in "fiu" or values.itemsize > 8:
+    if values.size == 0 or values.dtype.kind not in "fiu":
         return None
     first = values[(slice(1),) * values.ndim]
-    bits = f"u{values.itemsize}"  # NaN is not equal to itself, and 0.0 is to -0.0
-    if values.size > 1 and not _all_equal(values.view(bits), first.view(bits)):
-        return None
-    return first.ravel()[0]
-
-
-def _all_equal(values: Array, first: Array) -> bool:
-    return all(bool((part == first).all()) for part in slabs(values, _READ_AT_ONCE))
+    repeated = first.tobytes()  # NaN is not equal to itself, and 0.0 is to -0.0
+    parts = slabs(values, _COMPARED_AT_ONCE)
+    if all(part.tobytes() == repeated * part.size for part in parts):
+        return first.ravel()[0]
+    return None
 
 
 def is_mapped(array: Array) -> bool:
@@ -52,14 +49,17 @@ def is_mapped(array: Array) -> bool:
 
 
 def slabs(array: Array, size: int) -> Iterator[Array]:
-    """Parts of an array along its first axis: views of about `size` bytes, at least one row."""
+    """Parts of an array, in the order of its elements: views of at most `size` bytes."""
     if array.nbytes <= size or array.ndim == 0:
         yield array
         return
-    rows = max(1, size * len(array) // array.nbytes)
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]
+    rows = size * len(array) // array.nbytes
+    for start in range(0, len(array), rows or 1):
+        if rows:
+            yield array[start : start + rows]
+        else:
+            yield from slabs(array[start], size)
 
 
-_READ_AT_ONCE = 1 << 16
+_COMPARED_AT_ONCE = 1 << 16
 """Bytes that are compared before it is looked whether they were all equal."""

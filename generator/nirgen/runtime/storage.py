@@ -82,15 +82,20 @@ class _Unfailing(io.RawIOBase):
         self._file = file
 
     def write(self, data: Any) -> int:
-        if self.failure is None:
-            with self._noting():
-                write_all(memoryview(data), self._file)
-        return len(data)
+        size = len(data)
+        try:
+            if self.failure is None:
+                write_all(data, self._file)
+        except BaseException as error:  # an interrupt comes at any time, and is raised later
+            self.failure = error
+        return size
 
     def readinto(self, buffer: Any) -> int:
         count = 0
-        with self._noting():
-            count = self._file.readinto(buffer) or 0
+        try:
+            count = self._file.readinto(buffer)
+        except BaseException as error:
+            self.failure = self.failure or error
         buffer[count:] = bytes(len(buffer) - count)
         return len(buffer)
 
@@ -101,16 +106,11 @@ class _Unfailing(io.RawIOBase):
         return self._file.tell()
 
     def truncate(self, size: int | None = None) -> int:
-        with self._noting():
-            self._file.truncate(size)
-        return size or 0
-
-    @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
         try:
-            yield
-        except BaseException as error:  # an interrupt comes at any time, and is raised later
+            self._file.truncate(size)
+        except BaseException as error:
             self.failure = self.failure or error
+        return size or 0
 
 
 def _save(tree: Tree, group: h5g.GroupID, file: io.FileIO, compression: Compression) -> None:
