@@ -16,7 +16,7 @@ FILES = [
     (readme, path.name)
     for readme, folders in FOLDERS.items()
     for folder in folders
-    for path in sorted((GENERATOR / folder).glob("*.py"))
+    for path in sorted((GENERATOR / folder).rglob("*.py"))
     if path.name != "__init__.py"
 ]
 

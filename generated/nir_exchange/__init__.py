@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import nir
 
-    from nirgen.runtime.report import Report
+    from nirgen.runtime.reports.report import Report
 
 
 def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> Report:

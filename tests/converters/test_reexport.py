@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime import shapes
+from nirgen.runtime.contract import shapes
+from nirgen.runtime.contract.nesting import thin_copy
 from nirgen.runtime.errors import AnnotatedWarning
-from nirgen.runtime.nesting import thin_copy
 from tests.interpreter import interpret
 from tests.nodes import DT, graphs, inputs_for
 from tests.whole import assert_close, needed

@@ -15,9 +15,9 @@ from nir_exchange import reference, spikingjelly
 from nirgen import mapping
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
-from nirgen.runtime import dynamics
-from nirgen.runtime import reference as modules
-from nirgen.runtime.report import Entry
+from nirgen.runtime.contract import dynamics
+from nirgen.runtime.contract import reference as modules
+from nirgen.runtime.reports.report import Entry
 
 DT = 1e-3
 MAPPINGS = mapping.load(mapping.shipped())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import nir_exchange
 from nir_exchange import reference, spikingjelly
 from nirgen.runtime.errors import ImportRefused, InvalidArgument
-from nirgen.runtime.report import Entry, Grade, Report
+from nirgen.runtime.reports.report import Entry, Grade, Report
 from tests.nodes import DT, single
 
 SIZE = 3

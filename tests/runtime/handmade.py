@@ -13,7 +13,7 @@ import numpy as np
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from nirgen.runtime.cells_spikingjelly import Cell
+from nirgen.runtime.frameworks.spikingjelly import Cell
 from nirgen.runtime.sites import ImportSite
 from nirgen.runtime.target import Target
 

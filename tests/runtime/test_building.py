@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import fx, nn
 
-from nirgen.runtime.building import Names, graph_names, state_slots
 from nirgen.runtime.errors import InvalidArgument
-from nirgen.runtime.identifiers import MODULE_RESERVED, Namespace, parameters
-from nirgen.runtime.importing import import_graph
+from nirgen.runtime.imports.building import Names, graph_names, state_slots
+from nirgen.runtime.imports.identifiers import MODULE_RESERVED, Namespace, parameters
+from nirgen.runtime.imports.importing import import_graph
 
 from .counting import calls_made
 from .handmade import TARGET, affine, chain, graph, lif, shaped_input

@@ -14,11 +14,11 @@ from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.exporting import export_network
+from nirgen.runtime.exports.exporting import export_network
+from nirgen.runtime.exports.traces import Trace
+from nirgen.runtime.exports.tracing import trace
 from nirgen.runtime.sites import ExportSite
 from nirgen.runtime.target import Exporter, Target
-from nirgen.runtime.traces import Trace
-from nirgen.runtime.tracing import trace
 from tests.runtime.hand_target import TARGET as HAND_TARGET
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from nirgen.runtime import files
 from nirgen.runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
-from nirgen.runtime.exporting import export_network
+from nirgen.runtime.exports.exporting import export_network
 from tests.runtime.hand_target import TARGET
 
 

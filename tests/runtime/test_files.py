@@ -13,7 +13,8 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files, shapes
+from nirgen.runtime import files
+from nirgen.runtime.contract import shapes
 from nirgen.runtime.errors import InvalidFile, InvalidGraph, NirExchangeError
 from tests.runtime.samples import all_kinds, assert_same, lif_graph
 

@@ -12,7 +12,8 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files, shapes
+from nirgen.runtime import files
+from nirgen.runtime.contract import shapes
 from nirgen.runtime.errors import InvalidFile, InvalidGraph
 from tests.runtime.samples import lif_graph
 

@@ -13,8 +13,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import drafts, files, storage
+from nirgen.runtime import files
 from nirgen.runtime.errors import InvalidArgument, InvalidGraph
+from nirgen.runtime.files import drafts, storage
 from tests.runtime.samples import assert_same, lif_graph
 
 

@@ -14,8 +14,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import fx, nn
 
 from nirgen.runtime.errors import ImportRefused, InvalidArgument, InvalidGraph
-from nirgen.runtime.importing import import_graph
-from nirgen.runtime.recurrence import Recurrent
+from nirgen.runtime.imports.importing import import_graph
+from nirgen.runtime.imports.recurrence import Recurrent
 
 from .handmade import TARGET, affine, chain, graph, lif, shaped_input
 

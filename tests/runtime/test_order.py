@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nirgen.runtime.contract.nesting import Edge, flatten, without_ports
+from nirgen.runtime.contract.order import Plan, plan
+from nirgen.runtime.contract.shapes import infer
 from nirgen.runtime.errors import InvalidGraph
-from nirgen.runtime.nesting import Edge, flatten, without_ports
-from nirgen.runtime.order import Plan, plan
-from nirgen.runtime.shapes import infer
 
 from .counting import calls_made
 from .handmade import chain, graph, lif, shaped_input

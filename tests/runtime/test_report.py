@@ -19,9 +19,9 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
+from nirgen.runtime.contract.reference import LIF, Scale
 from nirgen.runtime.errors import ExportRefused, ImportRefused, InvalidFile
-from nirgen.runtime.reference import LIF, Scale
-from nirgen.runtime.report import Entry, Formula, Grade, Report, report_of
+from nirgen.runtime.reports.report import Entry, Formula, Grade, Report, report_of
 from tests.nodes import single
 
 ONES = np.ones(3)

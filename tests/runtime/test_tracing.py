@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirgen.runtime.errors import ExportRefused, InvalidArgument, Problem
-from nirgen.runtime.traces import Port, Trace
-from nirgen.runtime.tracing import trace
+from nirgen.runtime.exports.traces import Port, Trace
+from nirgen.runtime.exports.tracing import trace
 from tests.runtime.hand_target import TARGET
 
 

@@ -31,12 +31,12 @@ import nir
 import torch
 from torch import fx, nn
 
-from nirgen.runtime import dynamics, reference
-from nirgen.runtime.explaining import explanation
-from nirgen.runtime.exporting import export_network
-from nirgen.runtime.importing import import_graph
-from nirgen.runtime.reference import Cell
-from nirgen.runtime.report import Report
+from nirgen.runtime.contract import dynamics, reference
+from nirgen.runtime.contract.reference import Cell
+from nirgen.runtime.exports.exporting import export_network
+from nirgen.runtime.imports.importing import import_graph
+from nirgen.runtime.reports.explaining import explanation
+from nirgen.runtime.reports.report import Report
 from nirgen.runtime.sites import ExportOptions
 from nirgen.runtime.target import Target
 
@@ -62,8 +62,8 @@ from . import (
 TARGET = Target(
     name="the reference",
     packages=(
-        "nirgen.runtime.reference",
-        "nirgen.runtime.dynamics",
+        "nirgen.runtime.contract.reference",
+        "nirgen.runtime.contract.dynamics",
     ),
     exporters={
         reference.Affine: affine.to_nir,

@@ -12,7 +12,7 @@ So do::
 
     dynamics.CubaLIF
 
-Source: generator/nirgen/runtime/dynamics.py
+Source: generator/nirgen/runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Literal
 
 import nir
 
-from nirgen.runtime import dynamics, reference
+from nirgen.runtime.contract import dynamics, reference
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 

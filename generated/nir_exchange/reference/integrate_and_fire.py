@@ -11,7 +11,7 @@ So do::
 
     dynamics.IF
 
-Source: generator/nirgen/runtime/dynamics.py
+Source: generator/nirgen/runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 
 import nir
 
-from nirgen.runtime import dynamics, reference
+from nirgen.runtime.contract import dynamics, reference
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 

@@ -10,14 +10,14 @@ So do::
 
     dynamics.LI
 
-Source: generator/nirgen/runtime/dynamics.py
+Source: generator/nirgen/runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
 
 import nir
 
-from nirgen.runtime import dynamics, reference
+from nirgen.runtime.contract import dynamics, reference
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 

@@ -6,14 +6,14 @@ The layer computes::
 
     y = weight @ x
 
-Source: generator/nirgen/runtime/reference.py
+Source: generator/nirgen/runtime/contract/reference.py
 """
 
 from __future__ import annotations
 
 import nir
 
-from nirgen.runtime import reference
+from nirgen.runtime.contract import reference
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 

@@ -35,12 +35,12 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import fx, nn
 
-from nirgen.runtime.cells_spikingjelly import Cell
-from nirgen.runtime.explaining import explanation
-from nirgen.runtime.exporting import export_network
-from nirgen.runtime.importing import import_graph
-from nirgen.runtime.normalized import Normalized, to_nir_again
-from nirgen.runtime.report import Report
+from nirgen.runtime.exports.exporting import export_network
+from nirgen.runtime.frameworks.spikingjelly import Cell
+from nirgen.runtime.imports.importing import import_graph
+from nirgen.runtime.imports.normalized import Normalized, to_nir_again
+from nirgen.runtime.reports.explaining import explanation
+from nirgen.runtime.reports.report import Report
 from nirgen.runtime.sites import ExportOptions, Refused, Skipped, on_request
 from nirgen.runtime.target import Target
 

@@ -16,7 +16,7 @@ import nir
 from spikingjelly.activation_based import neuron
 
 from nirgen.runtime.functions import spiking
-from nirgen.runtime.normalized import Normalized
+from nirgen.runtime.imports.normalized import Normalized
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nirgen.runtime.cells_spikingjelly import preset
+from nirgen.runtime.frameworks.spikingjelly import preset
 from nirgen.runtime.functions import logit, sigmoid, spiking
-from nirgen.runtime.normalized import Normalized
+from nirgen.runtime.imports.normalized import Normalized
 from nirgen.runtime.numbers import invert
 from nirgen.runtime.sites import ExportSite, ImportSite
 

@@ -111,15 +111,15 @@ def _named(path: str | None) -> tuple[str, str]:
 
 def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     """What the framework's package calls of the runtime."""
-    yield RUNTIME + "explaining", "explanation"
-    yield RUNTIME + "exporting", "export_network"
-    yield RUNTIME + "importing", "import_graph"
-    yield RUNTIME + "report", "Report"
+    yield RUNTIME + "reports.explaining", "explanation"
+    yield RUNTIME + "exports.exporting", "export_network"
+    yield RUNTIME + "imports.importing", "import_graph"
+    yield RUNTIME + "reports.report", "Report"
     yield RUNTIME + "sites", "ExportOptions"
     yield RUNTIME + "target", "Target"
     if framework.framework.fallback is not None:
-        yield RUNTIME + "normalized", "Normalized"
-        yield RUNTIME + "normalized", "to_nir_again"
+        yield RUNTIME + "imports.normalized", "Normalized"
+        yield RUNTIME + "imports.normalized", "to_nir_again"
     if framework.framework.cell is not None:
         yield _named(framework.framework.cell)
     if framework.framework.options:
@@ -167,7 +167,7 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
             *_imports(framework.framework, used),
             *((RUNTIME + "functions", name) for name in _functions(mapping, mappings)),
             *([(RUNTIME + "numbers", "invert")] if "invert(" in text else []),
-            *([(RUNTIME + "normalized", "Normalized")] if mapping.normalize else []),
+            *([(RUNTIME + "imports.normalized", "Normalized")] if mapping.normalize else []),
             *([_named(framework.framework.preset)] if "preset(" in text else []),
             (RUNTIME + "sites", "ExportSite"),
             *([(RUNTIME + "sites", "ImportSite")] if from_nir else []),

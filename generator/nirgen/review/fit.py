@@ -40,7 +40,7 @@ from nirgen.mapping.model import (
 )
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import Row
-from nirgen.runtime.arrays import distinct
+from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.values import agree, resolution, uniform
 
 

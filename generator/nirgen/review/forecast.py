@@ -18,12 +18,15 @@ from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Map
 from nirgen.mapping.problems import Problems, did_you_mean
 from nirgen.mapping.read import read_mappings
 from nirgen.review.fit import Fit, Outside, Unfit, as_it_is, behind_a_map
-from nirgen.runtime import files, order, remarks, shapes, ties
+from nirgen.runtime import files
 from nirgen.runtime.arguments import wrong_dt
+from nirgen.runtime.contract import order, shapes
+from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.errors import InvalidArgument, InvalidGraph, Problem
-from nirgen.runtime.nesting import Flat, thin_copy, without_ports
-from nirgen.runtime.report import Entry, Formula, Grade, Report, report_of
-from nirgen.runtime.shown import UNKNOWN, shown
+from nirgen.runtime.exports import ties
+from nirgen.runtime.reports import remarks
+from nirgen.runtime.reports.report import Entry, Formula, Grade, Report, report_of
+from nirgen.runtime.reports.shown import UNKNOWN, shown
 
 
 def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report:

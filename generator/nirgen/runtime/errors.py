@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nirgen.runtime.report import Report
+    from nirgen.runtime.reports.report import Report
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nirgen.runtime.arrays import Unshared
+from nirgen.runtime.files.arrays import Unshared
 
 Equation = tuple[Callable[[float], float], float]
 """A function of one unknown, and the value it must have."""

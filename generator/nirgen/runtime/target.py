@@ -9,7 +9,7 @@ from typing import Any, Literal
 import nir
 from torch import nn
 
-from nirgen.runtime.dynamics import Dynamics
+from nirgen.runtime.contract.dynamics import Dynamics
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 Exporter = Callable[[Any, ExportSite], nir.NIRNode | tuple[nir.NIRNode, ...]]

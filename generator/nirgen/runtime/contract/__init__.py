@@ -1,0 +1,1 @@
+"""What a graph means in numbers: the primitives, their dynamics, shapes and order."""

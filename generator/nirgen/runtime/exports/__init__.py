@@ -1,0 +1,1 @@
+"""A network becomes a graph. `exporting` is the way in."""

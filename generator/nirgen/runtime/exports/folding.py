@@ -1,0 +1,87 @@
+"""Affine maps of each channel, taken over by the layer before them.
+
+A batch norm in evaluation mode is such a map, y = gain * x + offset for each channel. Behind a
+linear layer, x = W i + b, the two are one: W' = gain * W and b' = gain * b + offset. So the graph
+has one node for both, as hardware has it, and the rounding of the numbers in between is gone.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import nir
+import numpy as np
+import numpy.typing as npt
+
+from nirgen.runtime.exports.places import class_name
+from nirgen.runtime.exports.traces import Call, Trace
+
+Array = npt.NDArray[np.float64]
+
+
+def folded(trace: Trace) -> Trace:
+    """The trace with foldable calls merged into the linear layers that alone they read.
+
+    A merged call keeps the path of the linear layer. One pass over the calls.
+    """
+    readers = trace.readers()
+    merged: dict[int, Call] = {}
+    became: dict[int, int] = {}  # folded calls, and the calls that they were folded into
+
+    for number, call in trace.numbered:
+        call = replace(call, inputs=tuple(became.get(n, n) for n in call.inputs))
+        target = call.inputs[0] if call.foldable and len(call.reads) == 1 else None
+        if target not in merged or readers[target] != 1 or not _fits(merged[target], call):
+            merged[number] = call
+            continue
+        merged[target] = _with(merged[target], call)
+        became[number] = target
+        readers[target] = readers[number]
+
+    outputs = tuple(
+        replace(port, inputs=tuple(became.get(n, n) for n in port.inputs)) for port in trace.outputs
+    )
+    return replace(trace, outputs=outputs).keeping(merged)
+
+
+def _fits(call: Call, behind: Call) -> bool:
+    """Whether a call is a linear map whose outputs are the channels of the one behind."""
+    node, kind = call.node, type(behind.node)
+    if isinstance(node, (nir.Affine, nir.Linear)):
+        return kind is nir.Affine and np.ndim(node.weight) == 2
+    return isinstance(node, (nir.Conv1d, nir.Conv2d)) and kind is type(node)
+
+
+def _with(call: Call, behind: Call) -> Call:
+    """A call that computes what the call behind it does as well."""
+    kind = class_name(type(behind.layer))
+    return replace(
+        call,
+        node=_composed(call.node, *_gain_and_offset(behind.node)),
+        annotations=(*call.annotations, *behind.annotations),
+        notes=(*call.notes, f"{behind.path} ({kind}) is folded into it"),
+    )
+
+
+def _gain_and_offset(node: nir.NIRNode) -> tuple[Array, Array]:
+    """[channels] each, of a node that maps each channel alone."""
+    weight = np.asarray(node.weight, dtype=np.float64)
+    gain = np.diagonal(weight) if isinstance(node, nir.Affine) else weight.reshape(-1)
+    return gain, np.asarray(node.bias, dtype=np.float64)
+
+
+def _composed(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode:
+    """The node whose output is `gain * y + offset` where that of `node` is y."""
+    weight = np.asarray(node.weight)
+    bias = np.asarray(getattr(node, "bias", 0.0), dtype=np.float64)
+    along = gain.reshape(-1, *(1,) * (weight.ndim - 1))
+    scaled = (weight * along).astype(weight.dtype)
+    shifted = (bias * gain + offset).astype(weight.dtype)
+    # A convolution may have come without bias, and remember so.
+    metadata = {key: value for key, value in node.metadata.items() if key != "bias"}
+    if isinstance(node, nir.Linear):
+        return nir.Affine(weight=scaled, bias=shifted, metadata=metadata)
+    made = copy.copy(node)
+    made.weight, made.bias, made.metadata = scaled, shifted, metadata
+    return made

@@ -1,0 +1,459 @@
+"""What a network does to its input, found out without executing a layer.
+
+`trace` calls the network's forward with a `Signal` in place of data. Modules that the mappings
+know are leaves: each is converted into its node where it is called, and answers with a signal of
+the shape that the node gives. Modules that a user wrote, and plain containers, are run through.
+All that stands in the way of an export is collected, and raised at once when the forward is done.
+
+For the duration of a trace `torch.nn.Module.__call__` is patched, as torch.fx does it: one trace
+at a time runs in a process, and modules called by other threads meanwhile run as ever. Hooks of
+the network are not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import fx, nn
+
+from nirgen.runtime.contract import shapes
+from nirgen.runtime.contract.dynamics import Dynamics
+from nirgen.runtime.errors import ExportRefused
+from nirgen.runtime.exports import containers, demands, operations, refusing, ties
+from nirgen.runtime.exports.complaints import Complaints
+from nirgen.runtime.exports.demands import Complaint, mapped_base
+from nirgen.runtime.exports.layout import Examples, Layout, examples_of, layout_of, own_axes
+from nirgen.runtime.exports.places import bare_name, full_name, within
+from nirgen.runtime.exports.preserving import preserved
+from nirgen.runtime.exports.recording import Recording
+from nirgen.runtime.exports.refusing import Unsupported
+from nirgen.runtime.exports.signals import Leading, Memory, Signal, Sources, signals_in
+from nirgen.runtime.exports.traces import Call, Port, Trace
+from nirgen.runtime.imports.building import memory
+from nirgen.runtime.imports.recurrence import Recurrent
+from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions, ExportSite, Shape
+from nirgen.runtime.target import Exporter, Target
+
+
+def trace(
+    target: Target,
+    net: nn.Module,
+    example_input: object,
+    dt: float,
+    options: ExportOptions = DEFAULT_OPTIONS,
+) -> Trace:
+    """Follow `net` from its inputs to its outputs, and convert its layers on the way.
+
+    Args:
+        target: the framework, and what it has exporters for.
+        net: the network; left exactly as found.
+        example_input: tensors of the shapes that the network takes, batch (and time) included:
+            one, a tuple of them in order, or a dictionary by parameter. Their numbers are not
+            read.
+        dt: the time step, in seconds.
+        options: what the caller of the export chose.
+
+    Raises:
+        InvalidArgument: `example_input` can't be the network's input.
+        ExportRefused: NIR can't hold the network; `problems` has all reasons found.
+    """
+    layout = layout_of(target, net, example_input)
+    examples = examples_of(target, net, example_input, layout)
+    tracer = _Tracer(target, net, layout, dt, options)
+    with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():
+        try:
+            return tracer.run(examples)
+        except ExportRefused as refusal:
+            refusal.converted = tracer.record.finish()
+            raise
+
+
+class _Halt(Exception):
+    """Tracing can't go on; the reason is among the complaints."""
+
+
+class _Tracer:
+    """The state of one trace. Implements `signals.Recorder` and `containers.Loops`."""
+
+    def __init__(
+        self, target: Target, net: nn.Module, layout: Layout, dt: float, options: ExportOptions
+    ) -> None:
+        self.target = target
+        self.net = net
+        self.layout = layout
+        self.dt = dt
+        self.options = options
+        self.record = Recording(inputs=0)
+        self.complaints = Complaints(net, ("torch", "nir", "nirgen.runtime", *target.packages))
+        self.hooked: dict[str, None] = {}
+        self.skipped: dict[str, nn.Module] = {}
+        self.called: set[int] = set()  # modules with state
+
+    def run(self, examples: Examples) -> Trace:
+        """Call the network; raises all problems at once."""
+        self.record = Recording(len(examples.names))
+        sources = [self._source(tensor, k) for k, tensor in enumerate(examples.all)]
+        args, others = sources[: len(examples.positional)], sources[len(examples.positional) :]
+        try:
+            result = self.call(self.net, args, dict(zip(examples.by_keyword, others, strict=True)))
+        except _Halt:
+            raise self.complaints.refusal() from None
+        except Exception as error:
+            raise self.complaints.failure(error) from error
+        outputs = self._outputs(result)
+        if self.complaints.problems:
+            raise self.complaints.refusal() from self.complaints.cause
+        return Trace(
+            inputs=tuple(map(_port, examples.names, sources)),
+            calls=self.record.finish(),
+            outputs=tuple(map(self.record.resolved, outputs)),
+            skipped=self.skipped,
+            hooked=tuple(self.hooked),
+        )
+
+    def _source(self, example: torch.Tensor, number: int) -> Signal:
+        """A signal that enters the network."""
+        shape, axes = tuple(example.shape), self.layout.axes
+        return Signal(
+            Leading(shape[:axes]), shape[axes:], example.dtype, example.device, self, (number,)
+        )
+
+    # Modules
+
+    def is_traced_through(self, module: nn.Module) -> bool:
+        """Whether a module's forward is run, so that what it calls is seen."""
+        cls = type(module)
+        if cls in self.target.containers:
+            return True
+        return not (
+            mapped_base(self.target, cls)
+            or isinstance(getattr(module, "dynamics", None), Dynamics)
+            or (cls is not nn.Sequential and within(cls.__module__, self._not_run))
+        )
+
+    @property
+    def _not_run(self) -> Sequence[str]:
+        """The packages whose modules are layers, but for the plainest container."""
+        return ("torch.nn", *self.target.packages)
+
+    def call(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What stands in for `module(*args, **kwargs)`."""
+        self._note_hooks(module)
+        system = getattr(module, "dynamics", None)
+        with self.complaints.inside(module):
+            if isinstance(system, Recurrent):
+                return containers.hosted(self, system, signals_in((args, kwargs)))
+            if self.is_traced_through(module) and type(module) not in self.target.containers:
+                return module.forward(*args, **kwargs)
+            return self._layer(module, args, kwargs)
+
+    def _layer(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signal:
+        """The output of a layer, which is converted, not executed."""
+        signals = signals_in((args, kwargs))
+        if not signals:
+            self.problem(*demands.OF_A_CONSTANT)
+            raise _Halt
+        x = signals[0]
+        way = self.target.containers.get(type(module))
+        if way is None and self._exporter(module) is None:
+            self.problem(*demands.unmapped(self.target, type(module)))
+        elif len(args) + len(kwargs) != 1 or len(signals) != 1:
+            self.problem(
+                f"is called with {len(args) + len(kwargs)} arguments",
+                "call it with one tensor; NIR's nodes take one input",
+            )
+        else:
+            for complaint in self._complaints_of(module, x):
+                self.problem(*complaint)
+            return self._contained(way, module, x) if way else self._converted(module, x)
+        return x.guess()
+
+    def _exporter(self, module: nn.Module) -> Exporter | None:
+        """What converts a layer: by its class, or by that of the system that it hosts."""
+        return self.target.exporters.get(type(self._system(module)))
+
+    def _system(self, module: nn.Module) -> nn.Module:
+        """What an exporter is given: the layer, or the system that it hosts for the reference."""
+        hosted = getattr(module, "dynamics", None)
+        mapped = type(module) in self.target.exporters
+        return hosted if isinstance(hosted, Dynamics) and not mapped else module
+
+    def _contained(self, way: str, container: nn.Module, x: Signal) -> Signal:
+        """The signal behind a container."""
+        try:
+            return containers.WAYS[way](self, container, x)
+        except ExportRefused as refusal:
+            self.complaints.take(refusal.problems)
+            return x.guess()
+
+    def _converted(self, module: nn.Module, x: Signal) -> Signal:
+        """The signal behind a mapped layer."""
+        site = self._site(module, x)
+        try:
+            nodes = self._nodes(module, site, x.dtype)
+            steps = _features(nodes, x.features)
+        except ExportRefused as refusal:
+            self.complaints.take(refusal.problems)
+            return x.guess()
+        except shapes.ShapeMismatch as mismatch:
+            self.complaints.note_mismatch(str(mismatch), x)
+            return x.guess()
+        except Exception as error:  # nir's constructors stumble over shapes in various ways
+            what = f"no node can be made of it for features {x.features}"
+            self.complaints.note_error(what, error, x)
+            return x.guess()
+        return self._chained(module, site, zip(nodes, steps, strict=True), x)
+
+    def _site(self, module: nn.Module, x: Signal) -> ExportSite:
+        """The place where a layer reads `x`. One that takes several axes itself merges them."""
+        own, seen = own_axes(self.target, module), len(x.leading.shape)
+        return ExportSite(
+            path=self.complaints.place(module),
+            shape=x.features,
+            batch_axes=1 if own is not None and own > 1 else seen,
+            dt=self.dt,
+            binary=x.binary,
+            training=module.training,
+            options=self.options,
+        )
+
+    def _nodes(
+        self, module: nn.Module, site: ExportSite, dtype: torch.dtype
+    ) -> tuple[nir.NIRNode, ...]:
+        """What a layer is converted into."""
+        exporter = self._exporter(module)
+        if exporter is None:
+            raise site.refuse(*demands.unmapped(self.target, type(module)))
+        made = exporter(self._system(module), site)
+        nodes = made if isinstance(made, tuple) else (made,)
+        if self.options.ties == "exact" and self._fires_at_threshold(module):
+            return tuple(ties.lowered(node, dtype) for node in nodes)
+        return nodes
+
+    def _fires_at_threshold(self, module: nn.Module) -> bool:
+        """Whether a layer compares otherwise than NIR; those of the reference don't."""
+        return self.target.fires == ">=" and self._system(module) is module
+
+    def _chained(
+        self,
+        module: nn.Module,
+        site: ExportSite,
+        steps: Iterable[tuple[nir.NIRNode, Shape]],
+        x: Signal,
+    ) -> Signal:
+        """The signal behind the nodes of one layer; `x` itself if there are none."""
+        path = self.complaints.paths.get(id(module), "")
+        annotations, before = tuple(site.annotations), x
+        for part, (node, features) in enumerate(steps):
+            call = Call(
+                path,
+                module,
+                node,
+                part,
+                annotations,
+                foldable=site.folds,
+                cases=tuple(site.cases),
+                inputs=x.sources,
+            )
+            x, annotations = self._behind(call, x, features), ()
+        if x is before:
+            self.skipped[path] = module
+        return x
+
+    def _behind(self, call: Call, x: Signal, features: Shape) -> Signal:
+        """The signal behind a node that reads `x`."""
+        return x.successor(
+            features,
+            self.record.add(call),
+            binary=_is_binary(call.node, x),
+            memory=_memory(call.node, x),
+        )
+
+    # Loops
+
+    def feedback(self, like: Signal, features: Shape) -> Signal:
+        """The previous step's value of what `close` will say, zero at the first step."""
+        return like.successor(features, self.record.feedback())
+
+    def close(self, feedback: Signal, y: Signal) -> None:
+        """Say what is fed back: nodes with state; a delay by no time, where some have none."""
+        if not self.record.have_state(y.sources):
+            y = self.insert("delay", nir.Delay(np.zeros(y.features)), y, y.features)
+        self.record.close(feedback.sources, y.sources)
+
+    def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
+        """What a layer is converted into where it reads `x`."""
+        return self._nodes(module, self._site(module, x), x.dtype)
+
+    def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
+        """The signal behind a node that stands for a part of a layer."""
+        call = Call(self.complaints.paths[id(module)], module, node, part, inputs=x.sources)
+        return self._behind(call, x, shapes.output_shape(node, x.features))
+
+    # Problems
+
+    def problem(self, what: str, advice: str) -> None:
+        """Note a problem with the module that is being called."""
+        self.complaints.note(what, advice)
+
+    def _complaints_of(self, module: nn.Module, x: Signal) -> Iterator[Complaint]:
+        """What is wrong with a call of a layer, whatever the layer computes."""
+        if id(module) not in self.complaints.paths:
+            yield demands.UNREGISTERED
+        if id(module) in self.called:
+            yield demands.called_again(module)
+        if memory(self.target, module):
+            self.called.add(id(module))
+        yield from demands.wrong_axes(self.target, self.layout, module, x)
+        yield from demands.weights_of_hooks(module)
+
+    def _note_hooks(self, module: nn.Module) -> None:
+        if module._forward_hooks or module._forward_pre_hooks:
+            self.hooked[self.complaints.place(module)] = None
+
+    # Operations in a forward
+
+    def operate(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What stands in for a torch function that was given a signal."""
+        if function in operations.QUERIES:
+            with torch._C.DisableTorchFunctionSubclass():
+                return function(*args, **kwargs)
+        operation = operations.OPERATIONS.get(function)
+        try:
+            if operation is None or not _takes(operation, args, kwargs):
+                name = bare_name(function)
+                raise Unsupported("no node stands for", refusing.advice(name))
+            return operation(*args, **kwargs)
+        except Unsupported as refusal:
+            return self._refused_operation(function, refusal, signals_in((args, kwargs)))
+
+    def insert(
+        self, name: str, node: nir.NIRNode, x: Signal, features: Shape, *, junction: bool = False
+    ) -> Signal:
+        """The signal behind an operation that becomes a node of its own."""
+        call = Call(name, None, node, junction=junction, inputs=x.sources)
+        return self._behind(call, x, features)
+
+    def _refused_operation(
+        self, function: Callable[..., Any], refusal: Unsupported, signals: list[Signal]
+    ) -> Signal:
+        reads_numbers = bare_name(function) in refusing.READS_NUMBERS
+        guessed = any(signal.uncertain for signal in signals)
+        if not (guessed and (refusal.about_shape or reads_numbers)):
+            what = f"forward calls {full_name(function)}, which {refusal.what}"
+            self.complaints.note_call(what, refusal.advice)
+        if reads_numbers:
+            raise _Halt
+        return signals[0].guess()
+
+    # Outputs
+
+    def _outputs(self, result: Any) -> tuple[Port, ...]:
+        """What the network returns."""
+        # An imported network returns (output, state), as nirtorch has it, and keeps its state.
+        if isinstance(self.net, fx.GraphModule) and _is_output_and_state(result):
+            result = result[0]
+        if isinstance(result, Mapping) and all(isinstance(key, str) for key in result):
+            return tuple(self._output(key, value, f" in {key!r}") for key, value in result.items())
+        if isinstance(result, (tuple, list)) and result:
+            several = enumerate(result)
+            return tuple(self._output("", value, f" at {k}") for k, value in several)
+        return (self._output("", result, ""),)
+
+    def _output(self, name: str, value: object, where: str) -> Port:
+        if isinstance(value, Signal):
+            self._demand_whole(value, where)
+            return _port(name, value, value.sources)
+        held = "a constant" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+        self.problem(
+            f"forward returns {held}{where} where NIR has an output",
+            "return a tensor that comes from the input, or a tuple or dictionary of such",
+        )
+        return Port(name, ())
+
+    def _demand_whole(self, value: Signal, where: str) -> None:
+        if len(value.leading.shape) != self.layout.axes:
+            self.problem(
+                f"forward returns {tuple(value.shape)}{where}, with time and batch in one axis",
+                "give the output the axes that the input has",
+            )
+
+
+def _port(name: str, signal: Signal, inputs: Sources = ()) -> Port:
+    return Port(name, signal.features, inputs=inputs)
+
+
+def _features(nodes: Sequence[nir.NIRNode], features: Shape) -> list[Shape]:
+    """The features behind each node of a chain."""
+    behind = []
+    for node in nodes:
+        features = shapes.output_shape(node, features)
+        behind.append(features)
+    return behind
+
+
+def _is_binary(node: nir.NIRNode, x: Signal) -> bool:
+    """Whether what a node sends on is 0 or 1 everywhere."""
+    if isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)):
+        return True
+    return x.binary and isinstance(node, (nir.Flatten, nir.Delay))
+
+
+def _memory(node: nir.NIRNode, x: Signal) -> Memory:
+    """The memory of what a layer returns, as far as others look at it too."""
+    if isinstance(node, nir.Flatten):
+        return x.memory  # a view of its input
+    if isinstance(node, (nir.I, nir.LI, nir.CubaLI)):
+        return Memory(tensors=1)  # the layer's own state
+    return Memory()
+
+
+def _is_output_and_state(output: object) -> bool:
+    return (
+        isinstance(output, tuple)
+        and len(output) == 2
+        and isinstance(output[0], (Signal, dict))
+        and (output[1] is None or isinstance(output[1], dict))
+    )
+
+
+def _takes(operation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation knows all the arguments it is given."""
+    try:
+        inspect.signature(operation).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def _patched(
+    call: Callable[[nn.Module, Sequence[Any], Mapping[str, Any]], Any],
+) -> Iterator[None]:
+    """Inside, `module(...)` is `call(module, ...)` in this thread."""
+    with _LOCK:
+        original = nn.Module.__call__
+        thread = threading.get_ident()
+
+        def patched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != thread:
+                return original(module, *args, **kwargs)
+            return call(module, args, kwargs)
+
+        nn.Module.__call__ = patched  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = original  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""What single frameworks need besides their mappings."""

@@ -1,0 +1,1 @@
+"""A graph becomes a network. `importing` is the way in."""

@@ -1,0 +1,1 @@
+"""What became of each layer or node. `explaining` is the way in."""
