@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nir
 import pytest
+
+import nir_exchange
+from tests.graphs import assert_same_graph
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +55,14 @@ def test_the_errors(number: int, scope: dict[str, object]) -> None:
         exec(blocks("python")[2 + number], scope)
     kind = type(caught.value)
     assert f"{kind.__module__}.{kind.__qualname__}: {caught.value}" == shown
+
+
+def test_the_files(scope: dict[str, object], tmp_path: Path) -> None:
+    exec(blocks("python")[4], scope)
+    for name in ("example.h5", "small.h5"):
+        read = nir.read(tmp_path / name)
+        assert read.nodes["_1"].metadata["trained"] == "today"
+        assert_same_graph(read, nir_exchange.read(tmp_path / name))
 
 
 def test_the_mapping() -> None:

@@ -18,6 +18,55 @@ if TYPE_CHECKING:
     from nirgen.runtime.reports.report import Report
 
 
+def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
+    """The graph in a NIR file, checked, and complete: every node has its shapes.
+
+    Any NIR file is read: compressed or not, of older versions, with subgraphs. Fields that NIR
+    doesn't know are kept in the node's `unknown_fields`, and written again.
+
+    Args:
+        path: the file.
+        mmap: whether large arrays may be views of the file, which costs neither time nor memory
+            before they are used. Writing to them changes the memory, never the file. Replacing or
+            deleting the file leaves them as they are; changing it in place may not. False reads
+            everything at once, and the file is closed afterwards.
+
+    Raises:
+        OSError: the file can't be opened (FileNotFoundError, PermissionError, ...).
+        InvalidFile: it is no HDF5 file, is damaged, or points to something outside.
+        InvalidGraph: it holds no graph that means something; lists every problem with its place.
+    """
+    from nirgen.runtime import files
+    from nirgen.runtime.contract import shapes
+
+    graph = files.read(path, mmap)
+    shapes.infer(graph)
+    return graph
+
+
+def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None = None) -> None:
+    """Write a graph into a NIR file, all of it or nothing; `nir.read` reads it, too.
+
+    The file comes into being beside `path` and takes its place when it is complete and on disk.
+    Whatever fails before, the old file stays, and nothing else is left behind. Arrays are not
+    copied on their way, and those whose elements are all the same take no space.
+
+    Args:
+        path: the file; one that is there is replaced.
+        graph: the graph.
+        compression: of arrays, as h5py has it: "gzip", "lzf", a level of gzip, or None: numbers lie
+            in the file as in memory, and `read` needs not read them.
+
+    Raises:
+        InvalidArgument: there is no such compression.
+        InvalidGraph: something in the graph can't be stored; lists every place.
+        OSError: the file can't be written.
+    """
+    from nirgen.runtime import files
+
+    files.write(path, graph, compression)
+
+
 def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> Report:
     """Say what an import of a graph into a framework would make of each node.
 
