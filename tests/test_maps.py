@@ -8,7 +8,8 @@ import pytest
 
 GENERATOR = Path(__file__).parents[1] / "generator"
 FOLDERS = {
-    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/emit"),
+    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/emit", "nirgen/graphs"),
+    GENERATOR / "nirgen" / "console" / "README.md": ("nirgen/console",),
     GENERATOR / "nirgen" / "runtime" / "README.md": ("nirgen/runtime",),
     GENERATOR / "nirgen" / "review" / "README.md": ("nirgen/review",),
 }

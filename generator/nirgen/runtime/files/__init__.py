@@ -59,6 +59,18 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
     return graph
 
 
+def version(path: str | Path) -> str | None:
+    """The version of nir that wrote a file; None if it doesn't say.
+
+    Raises:
+        OSError: the file can't be opened.
+        InvalidFile: it is no HDF5 file.
+    """
+    with storage.opened(path) as file:
+        written = storage.text(file, "version")
+    return written
+
+
 def _elsewhere(findings: list[Problem], damages: list[Problem]) -> Iterator[Problem]:
     """The findings that don't merely follow from damage where they are, or above."""
     damaged = {damage.place for damage in damages}

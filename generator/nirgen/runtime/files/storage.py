@@ -173,6 +173,12 @@ def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, lis
     return loading.root(file.id, name), loading.damages
 
 
+def text(file: h5py.File, name: str) -> str | None:
+    """A string at the file's root; None if there is none that can be read."""
+    found = _Loading(file, map_arrays=False).member(file.id, name)
+    return found if isinstance(found, str) else None
+
+
 class _Loading:
     """One reading of a file; `damages` has what is wrong with it, each with its place."""
 
@@ -183,16 +189,21 @@ class _Loading:
 
     def root(self, file: Any, name: str) -> Tree | None:
         """What the group `name` holds; None if there is no such group."""
+        tree = self.member(file, name)
+        if isinstance(tree, dict):
+            return tree
+        self.damages.append(Problem(f"/{name}", "is missing, or not a group: this is no NIR file"))
+        return None
+
+    def member(self, file: Any, name: str) -> Any:
+        """What is called `name` at the root; None if nothing that can be read is."""
         tree: Tree = {}
         try:
             named = [link for link in _links(file) if link.name == name.encode()]
             self._fill(tree, file, named, "", 0)
         except _DAMAGE as error:
             self._note("/", error)
-        if isinstance(tree.get(name), dict):
-            return dict(tree[name])
-        self.damages.append(Problem(f"/{name}", "is missing, or not a group: this is no NIR file"))
-        return None
+        return tree.get(name)
 
     def _fill(
         self, tree: Tree, group: h5g.GroupID, links: Sequence[_Link], place: str, depth: int

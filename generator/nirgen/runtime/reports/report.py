@@ -8,16 +8,17 @@ holds on to what it will be made of, and costs nothing.
 from __future__ import annotations
 
 import enum
-import html
 import json
-import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from nirgen.runtime.reports.tables import Row, Table
+
 Direction = Literal["export", "import"]
+HEADINGS = ("place", "layer", "node", "grade")
 
 
 class Grade(enum.IntEnum):
@@ -134,13 +135,17 @@ class Report:
         """The same report, holding on to nothing but its entries."""
         return report_of(self.target, self.direction, self.dt, self.entries)
 
+    @property
+    def table(self) -> Table:
+        """A row for each entry, with its formulas and notes as details."""
+        rows = (Row((e.place, e.layer, e.node, e.graded), e.details) for e in self.entries)
+        return Table(HEADINGS, tuple(rows), self.title)
+
     def __str__(self) -> str:
-        return "\n".join([self.title, "", *_lines(self.entries)])
+        return str(self.table)
 
     def _repr_html_(self) -> str:
-        rows = (_html_row([*_cells(entry), entry.details], "td") for entry in self.entries)
-        head = _html_row([*HEADINGS, "how"], "th")
-        return f"<p>{html.escape(self.title)}</p>\n<table>\n{head}\n{_joined(rows)}\n</table>"
+        return self.table._repr_html_()
 
     def to_dict(self) -> dict[str, Any]:
         """The report in JSON's own types."""
@@ -168,40 +173,6 @@ class Report:
 def report_of(target: str, direction: Direction, dt: float, entries: Sequence[Entry]) -> Report:
     """A report whose entries are there already."""
     return Report(target, direction, dt, lambda: entries)
-
-
-# --- tables ---------------------------------------------------------------------------------
-
-WIDTH = 100
-HEADINGS = ("place", "layer", "node", "grade")
-
-
-def _cells(entry: Entry) -> tuple[str, str, str, str]:
-    return entry.place, entry.layer, entry.node, entry.graded
-
-
-def _lines(entries: Sequence[Entry]) -> Iterator[str]:
-    """An aligned table, each row with its details below."""
-    table = [HEADINGS, *map(_cells, entries)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    details = [(), *(entry.details for entry in entries)]
-    for cells, below in zip(table, details, strict=True):
-        padded = (f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-        for line in below:
-            yield from textwrap.wrap(line, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6)
-
-
-def _html_row(cells: Iterable[str | Iterable[str]], tag: str) -> str:
-    def inner(cell: str | Iterable[str]) -> str:
-        lines = [cell] if isinstance(cell, str) else cell
-        return "<br>".join(map(html.escape, lines))
-
-    return f"<tr>{''.join(f'<{tag}>{inner(cell)}</{tag}>' for cell in cells)}</tr>"
-
-
-def _joined(rows: Iterable[str]) -> str:
-    return "\n".join(rows)
 
 
 def _best_first(entry: Entry) -> tuple[int, bool]:

@@ -1,0 +1,1 @@
+"""`nir-exchange`: the command line for people with models."""

@@ -1,0 +1,5 @@
+"""`python -m nirgen.console`."""
+
+from nirgen.console.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The subcommands of `nir-exchange`, a module each; a module is loaded when its command is run."""

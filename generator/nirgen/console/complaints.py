@@ -1,0 +1,78 @@
+"""What went wrong, as people are told it: a screen at most, and without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nirgen.runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, NirExchangeError
+
+REFUSED, NOT_DONE, OURS = 1, 2, 3
+"""Exit statuses, as `nirgen.console.main` documents them."""
+
+FEW = 10
+"""How many problems are told at once."""
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What to say of an error, and the exit status."""
+
+    text: str
+    status: int
+
+
+def complaint(error: Exception, at_length: bool) -> Complaint:
+    """What to say of an error; all problems `at_length`, or else the first few."""
+    if isinstance(error, NirExchangeError):
+        asked_wrongly = isinstance(error, (InvalidArgument, InvalidFile, InvalidGraph))
+        text = str(error) if at_length else _few(error)
+        return Complaint(text, NOT_DONE if asked_wrongly else REFUSED)
+    if isinstance(error, OSError) and error.filename is not None:
+        return Complaint(_file(error), NOT_DONE)
+    if isinstance(error, OSError):
+        return Complaint(str(error), NOT_DONE)
+    text = f"a mistake of ours: {type(error).__name__}: {error}"
+    return Complaint(text if at_length else f"{text}\n    --debug shows where", OURS)
+
+
+def _few(error: NirExchangeError) -> str:
+    """The error's text, without the problems behind the first few."""
+    more = len(error.problems) - FEW
+    if more <= 0:
+        return str(error)
+    listed = "\n".join(f"  {problem}" for problem in error.problems[:FEW])
+    return f"{len(error.problems)} problems:\n{listed}\n  and {more} more; --debug shows all"
+
+
+def _file(error: OSError) -> str:
+    path = os.fsdecode(error.filename)
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: there is no such file{_near(Path(path))}"
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: is a folder, not a file{_inside(Path(path))}"
+    if isinstance(error, PermissionError):
+        return f"{path}: permission denied"
+    return f"{path}: {(error.strerror or str(error)).lower()}"
+
+
+def _near(path: Path) -> str:
+    """The file beside it whose name is most like it."""
+    if not path.parent.is_dir():
+        return f": there is no folder {path.parent}"
+    near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
+    return f"\n    did you mean {path.with_name(near[0])}?" if near else ""
+
+
+def _inside(folder: Path) -> str:
+    files = [name for name in _names(folder) if name.endswith((".nir", ".h5", ".hdf5"))]
+    return f"\n    did you mean {folder / files[0]}?" if files else ""
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,1 @@
+"""What one does with a NIR graph besides converting it; torch and frameworks are not needed."""
