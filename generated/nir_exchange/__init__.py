@@ -5,6 +5,7 @@ framework and no torch; importing one of its converters imports what that conver
 
 - `reference`: the reference 0.1.0
 - `spikingjelly`: SpikingJelly 2.0.0
+- `torch_nn`: PyTorch 2.13.0
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import nn
 
-from nir_exchange import reference, spikingjelly
+from nir_exchange import reference, spikingjelly, torch_nn
 from nirgen import mapping
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
@@ -22,7 +22,9 @@ from nirgen.runtime.reports.report import Entry
 DT = 1e-3
 MAPPINGS = mapping.load(mapping.shipped())
 FRAMEWORKS: dict[str, FrameworkMappings] = {f.framework.name: f for f in MAPPINGS.frameworks}
-CONVERTERS: dict[str, Any] = {"reference": reference, "spikingjelly": spikingjelly}
+CONVERTERS: dict[str, Any] = {
+    "reference": reference, "spikingjelly": spikingjelly, "torch_nn": torch_nn,
+}  # fmt: skip
 PACKAGES: dict[str, Any] = {
     "layer": layer, "neuron": neuron, "nn": nn, "reference": modules, "dynamics": dynamics,
 }  # fmt: skip
@@ -88,6 +90,8 @@ def shape(name: str) -> tuple[int, ...]:
 
 def usual(name: str) -> nn.Module | None:
     """The layer that another one needs before it: one that spikes, or one that takes all steps."""
+    if name == "nn.MaxPool2d":
+        return made("reference.IF")
     if name.endswith("MaxPool2d"):
         return neuron.IFNode()
     return neuron.IFNode(step_mode="m") if "NonSpiking" in name else None
@@ -126,6 +130,7 @@ def test_a_layer_that_goes_out(target: str, row: Export) -> None:
 # --- what comes back ------------------------------------------------------------------------
 
 IMPORTS = [(name, row) for name, f in FRAMEWORKS.items() for row in imports(f, MAPPINGS)]
+LINEAR = ("layer.Linear", "nn.Linear")
 REQUESTS = {m.layers[0]: m.on_request for m in FRAMEWORKS["spikingjelly"].layers if m.on_request}
 
 
@@ -133,7 +138,7 @@ REQUESTS = {m.layers[0]: m.on_request for m in FRAMEWORKS["spikingjelly"].layers
     ("target", "row"), IMPORTS, ids=[f"{row.node} as {row.layer}" for _, row in IMPORTS]
 )
 def test_a_node_that_comes_back(target: str, row: Import) -> None:
-    changed = {"bias": False} if (row.layer, row.node) == ("layer.Linear", "Linear") else {}
+    changed = {"bias": False} if row.node == "Linear" and row.layer in LINEAR else {}
     net = nn.Sequential(made(row.layer, **changed))
     example = torch.zeros(2, *shape(row.layer))
     graph = CONVERTERS[target].export_to_nir(net, example, dt=DT)
@@ -163,9 +168,8 @@ def _exported_as(name: str, module: nn.Module, **attributes: Any) -> Entry:
 
 
 def in_time(name: str) -> Entry:
-    """The class of torch.nn, which merges no axes, in a network of many steps."""
-    module = made(name.replace("layer.", "nn."))
-    return exported("spikingjelly", module, *shape(name), before=neuron.IFNode(step_mode="m"))
+    """The layer, which merges no axes, in a network of many steps."""
+    return exported("spikingjelly", made(name), *shape(name), before=neuron.IFNode(step_mode="m"))
 
 
 def in_steps(name: str) -> Entry:
@@ -199,14 +203,7 @@ GRADIENT = {
 RECORD = {"store_v_seq": setting(store_v_seq=True)}
 
 
-def in_place(name: str) -> dict[str, Make]:
-    """The class of torch.nn, since those of SpikingJelly don't take these."""
-    return {
-        "device": of_other_class(name, device="cpu"),
-        "dtype": of_other_class(name, dtype=torch.float64),
-    }
-
-
+IN_PLACE = {"device": with_(device="cpu"), "dtype": with_(dtype=torch.float64)}
 CIRCULAR = {"padding_mode other than 'zeros'": with_(padding_mode="circular")}
 WINDOWS = {"ceil_mode other than False": with_(ceil_mode=True)}
 TIME = {"batch_axes != 1": in_time}
@@ -221,36 +218,42 @@ STARTED = {
     "v starts at v_initial, where that is not 0": with_(v_initial=0.25),
     "reset_by == 'subtract'": with_(reset_by="subtract"),
 }
+NORMS = {
+    "track_running_stats other than True": with_(track_running_stats=False),
+    "affine other than True": with_(affine=False),
+    "training": setting(training=True),
+    "momentum": with_(momentum=0.5),
+}
 TDBN = "layer.ThresholdDependentBatchNorm2d"
 SHOWN: dict[str, dict[str, Make]] = {
     "reference": STARTED,
-    "layer.AdaptiveAvgPool2d": {
+    "AdaptiveAvgPool2d": {
         **TIME, "not divides(output_size, spatial_shape)": with_(output_size=3),
     },
-    "layer.AvgPool1d": {**WINDOWS, **PADDED, "batch_axes != 1 or rank != 2": in_time},
-    "layer.AvgPool2d": {
+    "AvgPool1d": {
+        **WINDOWS, **PADDED,
+        "batch_axes != 1 or rank != 2": in_time,
+        "rank != 2": with_features(4, 2, 8),
+    },
+    "AvgPool2d": {
         **WINDOWS, **PADDED, **TIME, "divisor_override other than None": with_(divisor_override=3),
     },
+    "BatchNorm1d": {**NORMS, **IN_PLACE, "bias other than True": with_(bias=False)},
     "layer.BatchNorm2d": {
-        **in_place("nn.BatchNorm2d"),
-        "track_running_stats other than True": with_(track_running_stats=False),
-        "affine other than True": with_(affine=False),
-        "bias other than True": setting(bias=None),
-        "training": setting(training=True),
-        "momentum": with_(momentum=0.5),
+        **NORMS,
         "alpha": of_other_class(TDBN, alpha=2.0),
         "v_th": of_other_class(TDBN, v_th=2.0),
         "args": of_other_class(TDBN),
         "kwargs": of_other_class(TDBN, eps=1e-3),
     },
-    "layer.Conv1d": {**in_place("nn.Conv1d"), **TIME, **CIRCULAR},
-    "layer.Conv2d": {**in_place("nn.Conv2d"), **TIME, **CIRCULAR},
-    "layer.Linear": in_place("nn.Linear"),
-    "layer.Flatten": {
+    "Conv1d": {**IN_PLACE, **TIME, **CIRCULAR},
+    "Conv2d": {**IN_PLACE, **TIME, **CIRCULAR},
+    "Linear": IN_PLACE,
+    "Flatten": {
         "0 <= start_dim < batch_axes or start_dim < -rank": with_(start_dim=0),
         "0 <= end_dim < batch_axes or end_dim < -rank": with_(start_dim=1, end_dim=0),
     },
-    "layer.MaxPool2d": {
+    "MaxPool2d": {
         **WINDOWS, **TIME,
         "dilation other than 1": with_(dilation=2),
         "return_indices other than False": with_(return_indices=True),
@@ -290,7 +293,8 @@ LOSSES = [row for f in FRAMEWORKS.values() for row in losses(f, MAPPINGS)]
 
 @pytest.mark.parametrize("row", LOSSES, ids=[f"{row.layer}: {row.what}" for row in LOSSES])
 def test_a_loss(row: Loss) -> None:
-    shown = SHOWN.get(row.layer, SHOWN.get(row.layer.partition(".")[0], {}))
+    package, _, cls = row.layer.partition(".")
+    shown = SHOWN.get(row.layer) or SHOWN.get(package) or SHOWN[cls]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         entry = shown[row.what](row.layer)

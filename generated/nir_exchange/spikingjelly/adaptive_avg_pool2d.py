@@ -6,10 +6,6 @@ The layer computes::
 
     y = mean of each window of x; windows lie side by side where the sizes divide
 
-So do::
-
-    nn.AdaptiveAvgPool2d
-
 Source: torch.nn.AdaptiveAvgPool2d
 """
 
@@ -17,27 +13,21 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import divides, pair, window
 from nirgen.runtime.sites import ExportSite
 
 
-def to_nir(module: layer.AdaptiveAvgPool2d | nn.AdaptiveAvgPool2d, at: ExportSite) -> nir.AvgPool2d:
+def to_nir(module: layer.AdaptiveAvgPool2d, at: ExportSite) -> nir.AvgPool2d:
     """The node that computes what the layer does: AvgPool2d.
 
-    mappings/spikingjelly/adaptive_avg_pool2d.yaml:8::
+    mappings/spikingjelly/adaptive_avg_pool2d.yaml:7::
 
         node.kernel_size = window(output_size, spatial_shape)
         node.stride      = window(output_size, spatial_shape)
         node.padding     = pair(0)
     """
     output_size = module.output_size
-    if at.batch_axes != 1:
-        raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, H, W]",
-            "use layer.AdaptiveAvgPool2d in multi-step mode, which merges time and batch",
-        )
     if not divides(output_size, at.spatial_shape):
         raise at.refuse(
             "the output's size does not divide the input's, and windows would overlap",

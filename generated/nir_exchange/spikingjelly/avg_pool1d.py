@@ -6,10 +6,6 @@ The layer computes::
 
     y = mean of each window of x
 
-So do::
-
-    nn.AvgPool1d
-
 Source: torch.nn.AvgPool1d
 """
 
@@ -17,16 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import any_nonzero, mean_kernel, single, zeros
 from nirgen.runtime.sites import ExportSite
 
 
-def to_nir(module: layer.AvgPool1d | nn.AvgPool1d, at: ExportSite) -> nir.Conv1d:
+def to_nir(module: layer.AvgPool1d, at: ExportSite) -> nir.Conv1d:
     """The node that computes what the layer does: Conv1d.
 
-    mappings/spikingjelly/avg_pool1d.yaml:8::
+    mappings/spikingjelly/avg_pool1d.yaml:7::
 
         node.input_shape = length
         node.weight      = mean_kernel(channels, kernel_size)
@@ -52,10 +47,10 @@ def to_nir(module: layer.AvgPool1d | nn.AvgPool1d, at: ExportSite) -> nir.Conv1d
             "NIR's padding counts in the mean",
             "use count_include_pad=True, or no padding",
         )
-    if at.batch_axes != 1 or at.rank != 2:
+    if at.rank != 2:
         raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, L]",
-            "use layer.AvgPool1d in multi-step mode, which merges time and batch",
+            "the layer takes channels and one more axis, [N, C, L]",
+            "give it features of two axes",
         )
 
     return nir.Conv1d(

@@ -6,10 +6,6 @@ The layer computes::
 
     y = mean of each window of x
 
-So do::
-
-    nn.AvgPool2d
-
 Source: torch.nn.AvgPool2d
 """
 
@@ -17,16 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import any_nonzero, pair
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
-def to_nir(module: layer.AvgPool2d | nn.AvgPool2d, at: ExportSite) -> nir.AvgPool2d:
+def to_nir(module: layer.AvgPool2d, at: ExportSite) -> nir.AvgPool2d:
     """The node that computes what the layer does: AvgPool2d.
 
-    mappings/spikingjelly/avg_pool2d.yaml:7::
+    mappings/spikingjelly/avg_pool2d.yaml:6::
 
         node.kernel_size = pair(kernel_size)
         node.stride      = pair(stride)
@@ -54,11 +49,6 @@ def to_nir(module: layer.AvgPool2d | nn.AvgPool2d, at: ExportSite) -> nir.AvgPoo
             "NIR's padding counts in the mean",
             "use count_include_pad=True, or no padding",
         )
-    if at.batch_axes != 1:
-        raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, H, W]",
-            "use layer.AvgPool2d in multi-step mode, which merges time and batch",
-        )
 
     return nir.AvgPool2d(
         kernel_size=pair(kernel_size),
@@ -71,7 +61,7 @@ def to_nir(module: layer.AvgPool2d | nn.AvgPool2d, at: ExportSite) -> nir.AvgPoo
 def from_avgpool2d(node: nir.AvgPool2d, at: ImportSite) -> layer.AvgPool2d:
     """The layer that computes what the node does: layer.AvgPool2d.
 
-    mappings/spikingjelly/avg_pool2d.yaml:7::
+    mappings/spikingjelly/avg_pool2d.yaml:6::
 
         kernel_size = pair(node.kernel_size)
         stride      = pair(node.stride)

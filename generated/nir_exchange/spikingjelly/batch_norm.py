@@ -8,8 +8,7 @@ The layer computes::
 
 So do::
 
-    layer.BatchNorm1d, layer.ThresholdDependentBatchNorm1d, layer.ThresholdDependentBatchNorm2d,
-    nn.BatchNorm1d, nn.BatchNorm2d
+    layer.BatchNorm1d, layer.ThresholdDependentBatchNorm1d, layer.ThresholdDependentBatchNorm2d
 
 Source: torch.nn.BatchNorm2d
 """
@@ -18,7 +17,6 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import depthwise, diagonal, pair, sqrt
 from nirgen.runtime.sites import ExportSite
@@ -28,16 +26,13 @@ def to_nir(
     module: layer.BatchNorm2d
     | layer.BatchNorm1d
     | layer.ThresholdDependentBatchNorm1d
-    | layer.ThresholdDependentBatchNorm2d
-    | nn.BatchNorm1d
-    | nn.BatchNorm2d,
+    | layer.ThresholdDependentBatchNorm2d,
     at: ExportSite,
 ) -> nir.Affine | nir.Conv1d | nir.Conv2d:
     """The node that computes what the layer does: Affine, Conv1d, Conv2d.
 
-    mappings/spikingjelly/batch_norm.yaml:17::
+    mappings/spikingjelly/batch_norm.yaml:14::
 
-        bias             = module.bias is not None
         node.weight      = diagonal(gain / sqrt(var + eps))        where rank == 1
         node.bias        = offset - mean * gain / sqrt(var + eps)  where rank == 1
         node.input_shape = length                                  where rank == 2
@@ -59,7 +54,6 @@ def to_nir(
     eps = at.number("eps", module.eps)
     affine = bool(module.affine)
     track_running_stats = bool(module.track_running_stats)
-    bias = module.bias is not None
     if track_running_stats is not True:
         raise at.refuse(
             f"track_running_stats is {track_running_stats!r}: without running statistics each "
@@ -70,11 +64,6 @@ def to_nir(
         raise at.refuse(
             f"affine is {affine!r}: the layer has no weight and bias",
             "construct it with affine=True, whose weight is 1 and bias 0 until trained",
-        )
-    if bias is not True:
-        raise at.refuse(
-            f"bias is {bias!r}: the layer has no bias",
-            "construct it with bias=True, which is 0 until trained",
         )
     mean = at.array("running_mean", module.running_mean)
     var = at.array("running_var", module.running_var)

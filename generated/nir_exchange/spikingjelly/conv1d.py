@@ -6,10 +6,6 @@ The layer computes::
 
     y = weight * x + bias
 
-So do::
-
-    nn.Conv1d
-
 Source: torch.nn.Conv1d
 """
 
@@ -17,16 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import single, single_or_word, size, sizes_from, zeros
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
-def to_nir(module: layer.Conv1d | nn.Conv1d, at: ExportSite) -> nir.Conv1d:
+def to_nir(module: layer.Conv1d, at: ExportSite) -> nir.Conv1d:
     """The node that computes what the layer does: Conv1d.
 
-    mappings/spikingjelly/conv1d.yaml:7::
+    mappings/spikingjelly/conv1d.yaml:6::
 
         bias                  = module.bias is not None
         node.input_shape      = length
@@ -48,11 +43,6 @@ def to_nir(module: layer.Conv1d | nn.Conv1d, at: ExportSite) -> nir.Conv1d:
         raise at.refuse(
             f"padding_mode is {padding_mode!r}: NIR's Conv1d pads with zeros",
             "pad in a way NIR can say, or with zeros and train again",
-        )
-    if at.batch_axes != 1:
-        raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, L]",
-            "use layer.Conv1d in multi-step mode, which merges time and batch",
         )
 
     if bias:
@@ -77,7 +67,7 @@ def to_nir(module: layer.Conv1d | nn.Conv1d, at: ExportSite) -> nir.Conv1d:
 def from_conv1d(node: nir.Conv1d, at: ImportSite) -> layer.Conv1d:
     """The layer that computes what the node does: layer.Conv1d.
 
-    mappings/spikingjelly/conv1d.yaml:7::
+    mappings/spikingjelly/conv1d.yaml:6::
 
         stride       = single(node.stride)
         padding      = single_or_word(node.padding)

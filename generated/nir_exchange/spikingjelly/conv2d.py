@@ -6,10 +6,6 @@ The layer computes::
 
     y = weight * x + bias
 
-So do::
-
-    nn.Conv2d
-
 Source: torch.nn.Conv2d
 """
 
@@ -17,16 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import pair, pair_or_word, size, sizes_from, zeros
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
-def to_nir(module: layer.Conv2d | nn.Conv2d, at: ExportSite) -> nir.Conv2d:
+def to_nir(module: layer.Conv2d, at: ExportSite) -> nir.Conv2d:
     """The node that computes what the layer does: Conv2d.
 
-    mappings/spikingjelly/conv2d.yaml:7::
+    mappings/spikingjelly/conv2d.yaml:6::
 
         bias                  = module.bias is not None
         node.input_shape      = spatial_shape
@@ -48,11 +43,6 @@ def to_nir(module: layer.Conv2d | nn.Conv2d, at: ExportSite) -> nir.Conv2d:
         raise at.refuse(
             f"padding_mode is {padding_mode!r}: NIR's Conv2d pads with zeros",
             "pad in a way NIR can say, or with zeros and train again",
-        )
-    if at.batch_axes != 1:
-        raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, H, W]",
-            "use layer.Conv2d in multi-step mode, which merges time and batch",
         )
 
     if bias:
@@ -77,7 +67,7 @@ def to_nir(module: layer.Conv2d | nn.Conv2d, at: ExportSite) -> nir.Conv2d:
 def from_conv2d(node: nir.Conv2d, at: ImportSite) -> layer.Conv2d:
     """The layer that computes what the node does: layer.Conv2d.
 
-    mappings/spikingjelly/conv2d.yaml:7::
+    mappings/spikingjelly/conv2d.yaml:6::
 
         stride       = pair(node.stride)
         padding      = pair_or_word(node.padding)

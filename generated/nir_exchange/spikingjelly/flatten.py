@@ -6,10 +6,6 @@ The layer computes::
 
     y = x with the axes from start_dim to end_dim joined
 
-So do::
-
-    nn.Flatten
-
 Source: torch.nn.Flatten
 """
 
@@ -17,15 +13,14 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
-def to_nir(module: layer.Flatten | nn.Flatten, at: ExportSite) -> nir.Flatten:
+def to_nir(module: layer.Flatten, at: ExportSite) -> nir.Flatten:
     """The node that computes what the layer does: Flatten.
 
-    mappings/spikingjelly/flatten.yaml:8::
+    mappings/spikingjelly/flatten.yaml:7::
 
         node.input_type = input_type
         node.start_dim  = start_dim - batch_axes  where start_dim >= batch_axes
@@ -71,7 +66,7 @@ def to_nir(module: layer.Flatten | nn.Flatten, at: ExportSite) -> nir.Flatten:
 def from_flatten(node: nir.Flatten, at: ImportSite) -> layer.Flatten:
     """The layer that computes what the node does: layer.Flatten.
 
-    mappings/spikingjelly/flatten.yaml:8::
+    mappings/spikingjelly/flatten.yaml:7::
 
         start_dim = node.start_dim + batch_axes  where node.start_dim >= 0
         start_dim = node.start_dim               where node.start_dim < 0

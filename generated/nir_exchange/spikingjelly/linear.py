@@ -6,10 +6,6 @@ The layer computes::
 
     y = weight @ x + bias
 
-So do::
-
-    nn.Linear
-
 Source: torch.nn.Linear
 """
 
@@ -17,16 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import size
 from nirgen.runtime.sites import ExportSite, ImportSite
 
 
-def to_nir(module: layer.Linear | nn.Linear, at: ExportSite) -> nir.Affine | nir.Linear:
+def to_nir(module: layer.Linear, at: ExportSite) -> nir.Affine | nir.Linear:
     """The node that computes what the layer does: Affine, Linear.
 
-    mappings/spikingjelly/linear.yaml:9::
+    mappings/spikingjelly/linear.yaml:8::
 
         bias = module.bias is not None
     """
@@ -45,7 +40,7 @@ def to_nir(module: layer.Linear | nn.Linear, at: ExportSite) -> nir.Affine | nir
 def from_affine(node: nir.Affine, at: ImportSite) -> layer.Linear:
     """The layer that computes what the node does: layer.Linear.
 
-    mappings/spikingjelly/linear.yaml:9::
+    mappings/spikingjelly/linear.yaml:8::
 
         bias         = True
         in_features  = size(node.weight, -1)
@@ -64,7 +59,7 @@ def from_affine(node: nir.Affine, at: ImportSite) -> layer.Linear:
 def from_linear(node: nir.Linear, at: ImportSite) -> layer.Linear:
     """The layer that computes what the node does: layer.Linear.
 
-    mappings/spikingjelly/linear.yaml:9::
+    mappings/spikingjelly/linear.yaml:8::
 
         bias         = False
         in_features  = size(node.weight, -1)

@@ -6,10 +6,6 @@ The layer computes::
 
     y = the maximum of each window of x; of spikes, whether there is one
 
-So do::
-
-    nn.MaxPool2d
-
 Source: torch.nn.MaxPool2d
 """
 
@@ -17,18 +13,15 @@ from __future__ import annotations
 
 import nir
 from spikingjelly.activation_based import layer
-from torch import nn
 
 from nirgen.runtime.functions import pair
 from nirgen.runtime.sites import ExportSite
 
 
-def to_nir(
-    module: layer.MaxPool2d | nn.MaxPool2d, at: ExportSite
-) -> tuple[nir.SumPool2d, nir.Threshold]:
+def to_nir(module: layer.MaxPool2d, at: ExportSite) -> tuple[nir.SumPool2d, nir.Threshold]:
     """The node that computes what the layer does: SumPool2d -> Threshold.
 
-    mappings/spikingjelly/max_pool2d.yaml:11::
+    mappings/spikingjelly/max_pool2d.yaml:10::
 
         node.kernel_size    = pair(kernel_size)
         node.stride         = pair(stride)
@@ -58,11 +51,6 @@ def to_nir(
         raise at.refuse(
             "NIR has no maximum, and only of spikes (0 or 1) is it a sum and a threshold",
             "put the pooling behind a spiking neuron, or use AvgPool2d",
-        )
-    if at.batch_axes != 1:
-        raise at.refuse(
-            "the layer takes one axis before the channels, [N, C, H, W]",
-            "use layer.MaxPool2d in multi-step mode, which merges time and batch",
         )
 
     first = nir.SumPool2d(

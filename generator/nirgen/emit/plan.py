@@ -59,11 +59,18 @@ class PackagePlan:
     folder: str
     modules: tuple[ModulePlan, ...]
     imports: tuple[tuple[str, str], ...]
+    base: str | None
+    fallback: str | None
     cell: str | None
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
     state: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def others(self) -> list[str]:
+        """The converters that this one takes layers from."""
+        return sorted({name for name in (self.base, self.fallback) if name is not None})
 
 
 def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
@@ -84,6 +91,8 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
             ("torch", "fx"),
             ("torch", "nn"),
         ),
+        base=framework.framework.builds_on,
+        fallback=framework.framework.fallback,
         cell=_named(framework.framework.cell)[1],
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(

@@ -73,7 +73,7 @@ def imports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Import
     """A row for each NIR node, and each layer that computes it."""
     reference = framework.framework.fallback
     for node in mappings.nodes:
-        makers = [m for m in framework.layers if m.direction == "both" and node in m.nodes]
+        makers = makers_of(node, framework)
         for mapping in makers:
             grade = _but_for_ties(framework.framework, (node,), mappings)
             remarks = "; ".join(_import_remarks(mapping, framework.framework))
@@ -91,6 +91,15 @@ def losses(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Loss]:
         yield from _refused(mapping)
         for name, because in mapping.ignore.items():
             yield Loss(mapping.layers[0], name, "exact", because, "")
+
+
+def makers_of(node: str, framework: FrameworkMappings) -> list[LayerMapping]:
+    """The mappings whose layers an import makes of a node: of the first framework that has any."""
+    for member in framework.family:
+        makers = [m for m in member.layers if m.direction == "both" and node in m.nodes]
+        if makers:
+            return makers
+    return []
 
 
 # --- exports --------------------------------------------------------------------------------
@@ -196,17 +205,24 @@ def _document(mappings: Mappings) -> Iterator[str]:
     yield from INTRODUCTION.splitlines()
     for framework in mappings.frameworks:
         title = f"{framework.framework.title} {framework.framework.version}"
-        yield from _section(f"{title} -> NIR", exports(framework, mappings))
+        yield from _section(f"{title} -> NIR", exports(framework, mappings), _also(framework))
         yield from _section(f"NIR -> {title}", imports(framework, mappings))
         yield from _section(f"{title}: losses, and what is none", losses(framework, mappings))
 
 
-def _section(title: str, rows: Iterable[Export | Import | Loss]) -> Iterator[str]:
+def _also(framework: FrameworkMappings) -> str:
+    """Where to look for the other layers that a framework's networks are made of."""
+    others = " and ".join(member.framework.title for member in framework.family[1:])
+    return f"And the layers of {others}, as below." if others else ""
+
+
+def _section(title: str, rows: Iterable[Export | Import | Loss], remark: str = "") -> Iterator[str]:
     """A table; layers of which the same is said share a row."""
     cells = [_cells(row) for row in rows]
     if not cells:
         return
     yield from ("", f"## {title}", "")
+    yield from (remark, "") if remark else ()
     yield _line(cells[0])
     yield _line("---" for _ in cells[0])
     for same, group in groupby(cells, lambda row: {**row, "layer": ""}):

@@ -107,6 +107,7 @@ class Framework:
         options: switches of the import.
         containers: classes whose forward runs other layers in a way of its own, and the runtime's
             name of that way.
+        builds_on: the framework whose layers its networks are made of too.
         fallback: the framework whose layers take the nodes that none of this one's computes.
         cell: `package.module.Class` that gives a discrete system a memory in the framework's own
             idiom; None where cycles and missing primitives can't be imported.
@@ -124,6 +125,7 @@ class Framework:
     containers: Mapping[str, str]
     cell: str | None
     preset: str | None
+    builds_on: str | None
     fallback: str | None
     at: Location
 
@@ -345,11 +347,21 @@ class LayerMapping:
 
 @dataclass(frozen=True)
 class FrameworkMappings:
-    """A framework with its layers' mappings, and the signatures they must account for."""
+    """A framework with its layers' mappings, and the signatures they must account for.
+
+    Attributes:
+        base: the framework that it builds on: its layers are layers of this one too.
+    """
 
     framework: Framework
     signatures: Mapping[str, Mapping[str, Parameter]]
     layers: tuple[LayerMapping, ...]
+    base: FrameworkMappings | None = None
+
+    @property
+    def family(self) -> tuple[FrameworkMappings, ...]:
+        """The framework, and what it builds on."""
+        return (self, *(self.base.family if self.base is not None else ()))
 
     def signature(self, mapping: LayerMapping) -> dict[str, Parameter]:
         """The constructor parameters of all classes of a mapping, the first class's first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,7 +53,28 @@ def read_mappings(folder: Path, problems: Problems) -> Mappings:
     if not frameworks:
         what = "there are no mappings here"
         problems.add(Location(folder.name, 1, 1), what, "a folder with a framework.yaml is needed")
-    return Mappings(nodes, tuple(found for found in frameworks if found is not None))
+    return Mappings(nodes, _based([f for f in frameworks if f is not None], problems))
+
+
+def _based(
+    frameworks: list[FrameworkMappings], problems: Problems
+) -> tuple[FrameworkMappings, ...]:
+    """The frameworks, each knowing the one it builds on: of the same folder, or else of ours."""
+    known = {found.framework.name: found for found in frameworks}
+    return tuple(replace(found, base=_base(found, known, problems)) for found in frameworks)
+
+
+def _base(
+    found: FrameworkMappings, known: Mapping[str, FrameworkMappings], problems: Problems
+) -> FrameworkMappings | None:
+    name = found.framework.builds_on
+    if name is None or name in known:
+        return known.get(name or "")
+    if (shipped() / name / "framework.yaml").exists():
+        return _framework_mappings(shipped(), shipped() / name, problems)
+    mend = did_you_mean(name, known)
+    problems.add(found.framework.at, f"it builds on `{name}`, and there is no such framework", mend)
+    return None
 
 
 def _framework_mappings(root: Path, folder: Path, problems: Problems) -> FrameworkMappings | None:
@@ -242,6 +264,7 @@ def _framework(entries: _Entries) -> Framework:
         containers=entries.texts("containers"),
         cell=entries.text("cell") or None,
         preset=entries.text("preset") or None,
+        builds_on=entries.text("builds_on") or None,
         fallback=entries.text("fallback") or None,
         at=entries.at,
     )

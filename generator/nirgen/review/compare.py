@@ -140,7 +140,7 @@ def _judge_framework(key: Key, was: layers.Rows, now: layers.Rows) -> layers.Jud
     return "", None, bool(was) and not now and key.what.partition(":")[0] in _BUILT_ON
 
 
-_BUILT_ON = frozenset(("mode", "options", "containers", "fallback", "cell", "preset"))
+_BUILT_ON = frozenset(("mode", "options", "containers", "builds_on", "fallback", "cell", "preset"))
 
 
 def _release(framework: Framework) -> str:

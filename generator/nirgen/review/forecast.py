@@ -6,6 +6,7 @@ nor torch is imported.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -122,15 +123,17 @@ class _Forecast:
     def _attempts(self, node: nir.NIRNode) -> Iterator[tuple[Callable[[], Fit], bool]]:
         """The ways to a layer in the order of an import; the reference's come last."""
         kind = self.mappings.nodes[type(node).__name__]
-        for framework, by_reference in self._frameworks():
+        for framework, by_reference in self._frameworks(kind.name):
             for mapping in _importing(framework, kind.name):
                 how = mapping, framework, kind, node, self.dt
                 yield partial(as_it_is, *how), by_reference
                 if mapping.normalize is not None:
                     yield partial(behind_a_map, mapping.normalize, *how), by_reference
 
-    def _frameworks(self) -> Iterator[tuple[FrameworkMappings, bool]]:
-        yield self.framework, False
+    def _frameworks(self, kind: str) -> Iterator[tuple[FrameworkMappings, bool]]:
+        """The first of the family that has layers for a kind of node, and the reference."""
+        having = (member for member in self.framework.family if any(_importing(member, kind)))
+        yield from ((member, False) for member in itertools.islice(having, 1))
         if self._own.fallback is not None:
             yield _framework(self.mappings, self._own.fallback), True
 
