@@ -65,6 +65,15 @@ def test_the_files(scope: dict[str, object], tmp_path: Path) -> None:
         assert_same_graph(read, nir_exchange.read(tmp_path / name))
 
 
+def test_what_is_drawn(scope: dict[str, object], tmp_path: Path) -> None:
+    command, _, shown = next(b for b in blocks("console") if "draw" in b).partition("\n")
+    program = Path(sys.executable).with_name("nir-exchange")
+    typed = [str(program), *command.split()[2:]]
+    done = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (shown, "")
+    assert (tmp_path / "network.svg").exists()
+
+
 def test_the_mapping() -> None:
     path, _, text = blocks("yaml")[0].partition("\n")
     assert (ROOT / path.removeprefix("# ")).read_text(encoding="utf-8") == text

@@ -11,11 +11,12 @@ framework and no torch; importing one of its converters imports what that conver
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import nir
 
+    from nirgen.graphs.drawing.drawing import Drawing
     from nirgen.runtime.reports.report import Report
 
 
@@ -88,3 +89,40 @@ def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> 
     from nirgen.review.forecast import forecast
 
     return forecast(graph, target, dt)
+
+
+def draw(
+    graph: nir.NIRGraph | str | Path,
+    path: str | Path | None = None,
+    *,
+    direction: Literal["down", "right"] = "down",
+    most: int = 40,
+) -> Drawing:
+    """Draw a graph: its nodes with their parameters, and the features' shapes on its edges.
+
+    Colours tell kinds of nodes, frames nested graphs; dashed red edges carry the previous step's
+    value, where a cycle is cut. Of a large graph, what repeats is drawn once, in a frame that says
+    how often. Neither torch nor a framework is needed; `pip install "nir-exchange[draw]"` brings
+    what lays pictures out.
+
+    Args:
+        graph: the graph, or the path of a NIR file.
+        path: where to save it, as what the name ends in: `.svg`, `.png`, `.pdf`, `.html`, `.mmd`
+            (Mermaid) or `.dot`. None saves nothing.
+        direction: where the edges lead.
+        most: up to how many nodes a graph is drawn node by node.
+
+    Returns:
+        The drawing: it shows as a picture in a notebook, and has the texts `svg`, `html`,
+        `mermaid` and `dot`. It is laid out when it is looked at.
+
+    Raises:
+        InvalidArgument: an argument can't be meant.
+        InvalidFile, InvalidGraph: the graph means nothing; lists every problem with its place.
+        PackageMissing: a picture is to be laid out, and what does that isn't installed.
+        DrawingFailed: it could not be laid out.
+        OSError: a file can't be read or written.
+    """
+    from nirgen.graphs.drawing import drawing
+
+    return drawing.draw(graph, path, direction=direction, most=most)

@@ -26,6 +26,7 @@ from nirgen.console.frame import Failure
 
 COMMANDS: Mapping[str, str] = {
     "info": "Show what is in a NIR file.",
+    "draw": "Draw the graph in a NIR file.",
 }
 """The subcommands, each a module of `nirgen.console.commands`, in the order of the help."""
 

@@ -86,6 +86,14 @@ class InvalidFile(NirExchangeError):
     """A file that is not a NIR file, or a damaged one."""
 
 
+class PackageMissing(NirExchangeError, ImportError):
+    """What was asked for takes an optional package that isn't installed."""
+
+
+class DrawingFailed(NirExchangeError):
+    """A picture that could not be laid out."""
+
+
 class AnnotatedWarning(UserWarning):
     """A layer went into a node that means the same only to a reader of the node's metadata."""
 

@@ -1,0 +1,1 @@
+"""A graph as a picture: `drawing.draw` is the way in."""
