@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,8 +95,9 @@ class Elementwise(Primitive):
         return ""
 
     def _disagreements(self, node: Any) -> Iterator[Finding]:
-        shape = self.suggests(node)
-        for name, own in self._shapes(node).items():
+        shapes = self._shapes(node)
+        shape = _shared(shapes.values())
+        for name, own in shapes.items():
             if math.prod(own) > 1 and own != shape:
                 yield name, f"has shape {own}, and the parameters before it have {shape}"
 
@@ -105,9 +106,7 @@ class Elementwise(Primitive):
         return shape if math.prod(shape) > 1 else None
 
     def suggests(self, node: Any) -> Shape:
-        shapes = list(self._shapes(node).values())
-        several = [shape for shape in shapes if math.prod(shape) > 1]
-        return several[0] if several else max(shapes, key=len)
+        return _shared(self._shapes(node).values())
 
     def _shapes(self, node: Any) -> dict[str, Shape]:
         present = ((name, getattr(node, name, None)) for name in self.fields)
@@ -127,6 +126,12 @@ class Elementwise(Primitive):
             if array.shape != arriving:
                 array = np.broadcast_to(array.ravel()[0], arriving)
             setattr(node, name, array)
+
+
+def _shared(shapes: Collection[Shape]) -> Shape:
+    """The first shape of several elements; of scalars only, the one with most axes."""
+    several = (shape for shape in shapes if math.prod(shape) > 1)
+    return next(several, None) or max(shapes, key=len)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ has one node for both, as hardware has it, and the rounding of the numbers in be
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 
 import nir
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nirgen.runtime.exports.places import class_name
-from nirgen.runtime.exports.traces import Call, Trace
+from nirgen.runtime.exports.traces import AnyReader, Call, Trace
 
 Array = npt.NDArray[np.float64]
 
@@ -30,7 +31,7 @@ def folded(trace: Trace) -> Trace:
     became: dict[int, int] = {}  # folded calls, and the calls that they were folded into
 
     for number, call in trace.numbered:
-        call = replace(call, inputs=tuple(became.get(n, n) for n in call.inputs))
+        call = _reading(call, became)
         target = call.inputs[0] if call.foldable and len(call.reads) == 1 else None
         if target not in merged or readers[target] != 1 or not _fits(merged[target], call):
             merged[number] = call
@@ -39,10 +40,15 @@ def folded(trace: Trace) -> Trace:
         became[number] = target
         readers[target] = readers[number]
 
-    outputs = tuple(
-        replace(port, inputs=tuple(became.get(n, n) for n in port.inputs)) for port in trace.outputs
-    )
+    outputs = tuple(_reading(port, became) for port in trace.outputs)
     return replace(trace, outputs=outputs).keeping(merged)
+
+
+def _reading(reader: AnyReader, became: Mapping[int, int]) -> AnyReader:
+    """A reader of what has become of the calls that it reads."""
+    if became.keys().isdisjoint(reader.inputs):
+        return reader
+    return replace(reader, inputs=tuple(became.get(n, n) for n in reader.inputs))
 
 
 def _fits(call: Call, behind: Call) -> bool:
