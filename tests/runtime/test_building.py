@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import itertools
 import keyword
 import pickle
+from collections import Counter
 from collections.abc import Callable
 
 import nir
@@ -13,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based.neuron import LIFNode
 from torch import fx, nn
 
 from nirgen.runtime.errors import InvalidArgument
@@ -369,6 +372,42 @@ def test_a_step_costs_little_more_than_its_layers() -> None:
             return calls_made(lambda: module(x)) - calls_made(lambda: plain(x))
 
     assert extra(30) - extra(10) <= 20 * CALLS_TO_READ_A_MEMORY
+
+
+class TestACycleOverTime:
+    """In multi-step mode only the nodes of a cycle take one step after the other."""
+
+    STEPS = 7
+
+    def module(self) -> fx.GraphModule:
+        nodes = {"i": shaped_input((4,)), "w0": affine(0), "a": lif(), "w1": affine(1)}
+        nodes |= {"b": lif(), "back": affine(2), "c": lif(), "o": out()}
+        cycle = ("b", "back"), ("back", "b")
+        edges = *itertools.pairwise(["i", "w0", "a", "w1", "b", "c", "o"]), *cycle
+        return imported(graph(nodes, *edges), "m")
+
+    def test_the_others_take_all_steps_in_one_call(self) -> None:
+        module, calls = self.module(), Counter[tuple[str, int]]()
+        layers = {m: n for n, m in module.named_modules() if isinstance(m, (nn.Linear, LIFNode))}
+
+        def count(layer: nn.Module, args: tuple[torch.Tensor]) -> None:
+            calls[layers[layer].rpartition(".")[2], args[0].dim()] += 1
+
+        for layer in layers:
+            layer.register_forward_pre_hook(count)
+        module(random_input(self.STEPS))
+        over_time = {(name, 3): 1 for name in ("w0", "a", "w1", "c")}
+        by_step = {(name, 2): self.STEPS for name in ("b", "back")}
+        assert calls == over_time | by_step
+
+    def test_the_layers_stay_in_their_mode_also_on_failure(self) -> None:
+        module = self.module()
+        cell = module.get_submodule("recurrent")
+        for x in (torch.ones(3, 2, 4), torch.ones(3, 2, 5)):
+            with contextlib.suppress(RuntimeError):
+                cell(x.double())
+            modes = {m.step_mode for m in module.modules() if hasattr(m, "step_mode")}
+            assert modes == {"m"}
 
 
 CALLS_TO_READ_A_MEMORY = 6

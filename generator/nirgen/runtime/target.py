@@ -53,3 +53,11 @@ class Target:
     fires: Literal[">", ">="] = ">"
     containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
     cell: Callable[[Dynamics], nn.Module] | None = None
+
+    @property
+    def one_step(self) -> tuple[str, str] | None:
+        """The attribute and its value by which a layer takes one step a call; None if fixed."""
+        if self.mode_attribute is None:
+            return None
+        modes = {axes: mode for mode, axes in self.leading_axes.items() if mode is not None}
+        return self.mode_attribute, modes[min(modes)]

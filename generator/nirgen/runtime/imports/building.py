@@ -250,6 +250,7 @@ class _Build:
                 rank=len(self._features(inputs[0])),
                 previous=memory,
                 shapes=[self._features(name) for name in delayed],
+                one_step=self.target.one_step,
             )
         )
         for name, attribute in zip(delayed, memory, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ class Recurrent(Dynamics):
         inputs: the number of inputs.
         rank: the number of feature axes of the first input.
         shapes: the features of the previous values.
+        one_step: the attribute of the layers, and its value, by which they take one step a call;
+            None if they always do.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Recurrent(Dynamics):
         rank: int,
         previous: Sequence[str],
         shapes: Sequence[Shape],
+        one_step: tuple[str, str] | None,
     ) -> None:
         super().__init__()
         self.body = body
@@ -40,6 +44,7 @@ class Recurrent(Dynamics):
         self.rank = rank
         self.memory = tuple(previous)
         self.shapes = tuple(shapes)
+        self.one_step = one_step
 
     def step(self, *arguments: Any) -> tuple[Any, ...]:
         """One step of inputs [..., *features]."""
@@ -48,15 +53,33 @@ class Recurrent(Dynamics):
         return (_one_or_all(outputs), *following)
 
     def steps(self, *arguments: Any) -> tuple[Any, ...]:
-        """T steps of inputs [T, ..., *features], for layers that want the axis of time."""
+        """T steps of inputs [T, ..., *features], one after the other."""
         inputs, previous = arguments[: self.inputs], arguments[self.inputs :]
-        carried = [value.unsqueeze(0) for value in self._started(inputs[0][0], previous)]
         each_step = []
-        for step in zip(*(x.split(1) for x in inputs), strict=True):
-            outputs, carried = self.body(*step, *carried)
-            each_step.append(outputs)
-        over_time = tuple(torch.cat(values) for values in zip(*each_step, strict=True))
-        return (_one_or_all(over_time), *(value.squeeze(0) for value in carried))
+        with self._layers_at_one_step():
+            carried: Sequence[Any] = self._started(inputs[0][0], previous)
+            for step in zip(*inputs, strict=True):
+                outputs, carried = self.body(*step, *carried)
+                each_step.append(outputs)
+        over_time = tuple(torch.stack(values) for values in zip(*each_step, strict=True))
+        return (_one_or_all(over_time), *carried)
+
+    @contextlib.contextmanager
+    def _layers_at_one_step(self) -> Iterator[None]:
+        """Inside, the layers take one step a call. For several, each would do more than it must."""
+        if self.one_step is None:
+            yield
+            return
+        attribute, value = self.one_step
+        found = ((m, getattr(m, attribute, value)) for m in self.body.modules())
+        others = [(layer, held) for layer, held in found if held != value]
+        try:
+            for layer, _ in others:
+                setattr(layer, attribute, value)
+            yield
+        finally:
+            for layer, held in others:
+                setattr(layer, attribute, held)
 
     def _started(self, like: torch.Tensor, previous: Sequence[Any]) -> list[torch.Tensor]:
         """The previous values, zero where there was no step before."""
