@@ -32,3 +32,14 @@ def typed(tmp_path: Path) -> Typed:
         )
 
     return run
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that a command imports."""
+    code = (
+        "import sys; from nirgen.console.main import run; status = run(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(result.stderr.split())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nirgen.console.main import COMMANDS
-from tests.console.conftest import Typed
+from tests.console.conftest import Typed, imported
 
 
 def test_the_commands_are_listed(typed: Typed) -> None:
@@ -39,17 +37,6 @@ def test_mistakes_in_typing(arguments: list[str], meant: str, typed: Typed) -> N
     assert result.returncode == 2
     assert meant in result.stderr
     assert result.stdout == ""
-
-
-def imported(*arguments: str) -> set[str]:
-    """The modules that a command imports."""
-    code = (
-        "import sys; from nirgen.console.main import run; status = run(sys.argv[1:]);"
-        "print(*sys.modules, file=sys.stderr); sys.exit(status)"
-    )
-    command = [sys.executable, "-c", code, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(result.stderr.split())
 
 
 def test_help_needs_neither_numpy_nor_a_subcommand() -> None:

@@ -50,7 +50,7 @@ def _few(error: NirExchangeError) -> str:
 def _file(error: OSError) -> str:
     path = os.fsdecode(error.filename)
     if isinstance(error, FileNotFoundError):
-        return f"{path}: there is no such file{_near(Path(path))}"
+        return f"{path}: {_missing(Path(path))}"
     if isinstance(error, IsADirectoryError):
         return f"{path}: is a folder, not a file{_inside(Path(path))}"
     if isinstance(error, PermissionError):
@@ -58,12 +58,13 @@ def _file(error: OSError) -> str:
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
 
-def _near(path: Path) -> str:
-    """The file beside it whose name is most like it."""
+def _missing(path: Path) -> str:
+    """What is not there, and the file beside it whose name is most like it."""
     if not path.parent.is_dir():
-        return f": there is no folder {path.parent}"
+        return f"there is no folder {path.parent}"
     near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
-    return f"\n    did you mean {path.with_name(near[0])}?" if near else ""
+    meant = f"\n    did you mean {path.with_name(near[0])}?" if near else ""
+    return f"there is no such file{meant}"
 
 
 def _inside(folder: Path) -> str:

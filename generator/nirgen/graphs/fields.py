@@ -91,11 +91,15 @@ class Field:
         return {"shape": self.range.shape, "dtype": self.range.dtype, **finite}
 
 
+def names_of_fields(kind: type[nir.NIRNode]) -> tuple[str, ...]:
+    """What a kind of node has besides its types and metadata."""
+    return tuple(f.name for f in dataclasses.fields(kind) if f.name not in DERIVED)
+
+
 def fields(node: nir.NIRNode) -> Iterator[Field]:
     """A node's fields, in the order of its class, and those that nir doesn't know."""
-    for described in dataclasses.fields(node):
-        if described.name not in DERIVED:
-            yield _field(described.name, getattr(node, described.name, None))
+    for name in names_of_fields(type(node)):
+        yield _field(name, getattr(node, name, None))
     for name, value in getattr(node, "unknown_fields", {}).items():
         yield _field(name, value)
 

@@ -63,7 +63,8 @@ class Problems:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A way to mend a name that is not known: the nearest one, or all there are."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
     if near:
-        return f"did you mean `{near[0]}`?"
+        return f"did you mean `{lower[near[0]]}`?"
     return f"there are: {', '.join(names)}" if names else ""

@@ -51,10 +51,10 @@ def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report
     try:
         whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
         flat = without_ports(shapes.infer(thin_copy(whole)))
+        entries = tuple(_Forecast(mappings, framework, flat, float(dt)).entries())
     except InvalidGraph as invalid:
-        return report_of(title, "import", dt, remarks.refused_nodes(invalid.problems, None))
-    entries = _Forecast(mappings, framework, flat, float(dt)).entries()
-    return report_of(title, "import", float(dt), tuple(entries))
+        entries = remarks.refused_nodes(invalid.problems, None)
+    return report_of(title, "import", float(dt), entries)
 
 
 def _wrong_graph(graph: object) -> Iterator[Problem]:

@@ -7,18 +7,15 @@ has one node for both, as hardware has it, and the rounding of the numbers in be
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
 import nir
 import numpy as np
-import numpy.typing as npt
 
+from nirgen.runtime.composing import followed_by, gain_and_offset
 from nirgen.runtime.exports.places import class_name
 from nirgen.runtime.exports.traces import AnyReader, Call, Trace
-
-Array = npt.NDArray[np.float64]
 
 
 def folded(trace: Trace) -> Trace:
@@ -64,30 +61,7 @@ def _with(call: Call, behind: Call) -> Call:
     kind = class_name(type(behind.layer))
     return replace(
         call,
-        node=_composed(call.node, *_gain_and_offset(behind.node)),
+        node=followed_by(call.node, *gain_and_offset(behind.node)),
         annotations=(*call.annotations, *behind.annotations),
         notes=(*call.notes, f"{behind.path} ({kind}) is folded into it"),
     )
-
-
-def _gain_and_offset(node: nir.NIRNode) -> tuple[Array, Array]:
-    """[channels] each, of a node that maps each channel alone."""
-    weight = np.asarray(node.weight, dtype=np.float64)
-    gain = np.diagonal(weight) if isinstance(node, nir.Affine) else weight.reshape(-1)
-    return gain, np.asarray(node.bias, dtype=np.float64)
-
-
-def _composed(node: nir.NIRNode, gain: Array, offset: Array) -> nir.NIRNode:
-    """The node whose output is `gain * y + offset` where that of `node` is y."""
-    weight = np.asarray(node.weight)
-    bias = np.asarray(getattr(node, "bias", 0.0), dtype=np.float64)
-    along = gain.reshape(-1, *(1,) * (weight.ndim - 1))
-    scaled = (weight * along).astype(weight.dtype)
-    shifted = (bias * gain + offset).astype(weight.dtype)
-    # A convolution may have come without bias, and remember so.
-    metadata = {key: value for key, value in node.metadata.items() if key != "bias"}
-    if isinstance(node, nir.Linear):
-        return nir.Affine(weight=scaled, bias=shifted, metadata=metadata)
-    made = copy.copy(node)
-    made.weight, made.bias, made.metadata = scaled, shifted, metadata
-    return made

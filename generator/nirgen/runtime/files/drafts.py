@@ -31,8 +31,11 @@ def replacing(path: str | Path) -> Iterator[io.FileIO]:
         with _draft(name) as file:
             yield file
         os.replace(name, target)
-    except BaseException:
-        name.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            name.unlink()
+        if isinstance(error, OSError) and error.filename in (str(name), str(name.parent)):
+            error.filename = os.fspath(path)  # that is what the caller knows
         raise
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush_folder(target.parent)

@@ -1,0 +1,126 @@
+"""`nir-exchange convert`: a NIR file, rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import nir
+
+from nirgen.console import screen
+from nirgen.console.arguments import File
+from nirgen.console.frame import Answer, Command
+from nirgen.graphs.acceptance import refusal
+from nirgen.graphs.changes import Change
+from nirgen.graphs.rewriting import Wishes, rewrite
+from nirgen.runtime import files
+from nirgen.runtime.reports.tables import Row, Table
+
+COMPRESSIONS = ("none", "gzip", "lzf", *map(str, range(10)))
+DTYPES = ("float16", "float32", "float64")
+
+
+@click.command("convert", cls=Command)
+@click.argument("source", type=File(), metavar="IN")
+@click.argument("target", type=File(), metavar="OUT")
+@click.option("--flatten", is_flag=True, help="Dissolve subgraphs.")
+@click.option("--fold", is_flag=True, help="Make one node of two linear ones; see below.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="The type of all numbers with a point.")
+@click.option("--drop-sizes", is_flag=True, help="Leave out sizes that follow from the graph.")
+@click.option(
+    "--compression",
+    type=click.Choice(COMPRESSIONS),
+    default="none",
+    show_default=True,
+    metavar="NAME",
+    help="none, gzip, lzf, or a level of gzip from 0 to 9.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option("--force", is_flag=True, help="Replace OUT, if there is one.")
+def command(
+    source: Path,
+    target: Path,
+    flatten: bool,
+    fold: bool,
+    dtype: str | None,
+    drop_sizes: bool,
+    compression: str,
+    dry_run: bool,
+    force: bool,
+) -> Answer:
+    """Rewrite a NIR file, and say each change.
+
+    What old files lack is always completed: missing fields, one number for all neurons, sizes of
+    convolutions, an Input or Output. OUT is there when it is complete, and not before.
+
+    --fold multiplies Scales into the weights or neurons beside them, batch norms (diagonal Affines,
+    depthwise convolutions of size 1) into the layer before, and two matrices if that is no larger.
+    The numbers are the same but for rounding.
+    """
+    if not (force or dry_run) and target.exists():
+        raise click.BadParameter(f"{target} exists; --force replaces it", param_hint="'OUT'")
+    with screen.progress(f"reading {source}"):
+        graph = files.read(source)
+    with screen.progress("rewriting"):
+        rewritten = rewrite(graph, Wishes(flatten, fold, dtype, not drop_sizes))
+    if not dry_run:
+        with screen.progress(f"writing {target}"):
+            files.write(target, rewritten.graph, _as_h5py_has_it(compression))
+    done = Done(source, target, not dry_run, rewritten.changes, refusal(rewritten.graph))
+    return Answer(tuple(done.parts()), done.to_dict())
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a conversion did.
+
+    Attributes:
+        source, target: the files.
+        written: whether it was not a dry run.
+        changes: what is different in the target.
+        refusal: what nir's own check has against the target; empty if nothing.
+    """
+
+    source: Path
+    target: Path
+    written: bool
+    changes: tuple[Change, ...]
+    refusal: str
+
+    def parts(self) -> Iterator[str | Table]:
+        """What people read of it."""
+        if self.changes:
+            rows = tuple(Row((change.place, change.what)) for change in self.changes)
+            yield Table(("place", "change"), rows)
+        yield "\n".join(self._summary())
+
+    def _summary(self) -> Iterator[str]:
+        count = len(self.changes)
+        changed = "1 change" if count == 1 else f"{count or 'no'} changes"
+        if self.written:
+            before, after = (path.stat().st_size for path in (self.source, self.target))
+            yield f"wrote {self.target}: {changed}, {before:,} -> {after:,} bytes"
+        else:
+            yield f"would write {self.target}: {changed}"
+        if self.refusal:
+            yield f"nir {nir.version} itself refuses it: {self.refusal}"
+            yield "    nir.read(path, type_check=False) and nir_exchange.read(path) take it"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON's own types."""
+        return {
+            "source": str(self.source),
+            "target": str(self.target),
+            "written": self.written,
+            "changes": [vars(change) for change in self.changes],
+            "nir_refuses": self.refusal or None,
+        }
+
+
+def _as_h5py_has_it(compression: str) -> str | int | None:
+    if compression == "none":
+        return None
+    return int(compression) if compression.isdigit() else compression

@@ -1,0 +1,49 @@
+"""The sizes that nodes state although they follow from the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import nir
+import numpy as np
+
+from nirgen.graphs.changes import Change, Rewritten
+from nirgen.runtime.contract.nesting import flatten, thin_copy
+
+CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
+
+
+def without_sizes(graph: nir.NIRGraph) -> Rewritten:
+    """The graph without the sizes that convolutions and Flattens work on; readers infer them."""
+    return _without(graph, (*CONVOLUTIONS, nir.Flatten), "left out: it follows from the graph")
+
+
+def without_misread_sizes(graph: nir.NIRGraph) -> Rewritten:
+    """The graph without the sizes of convolutions in groups.
+
+    Where one is stated, nir 1.0.8 works out a wrong shape from it, and refuses the graph. Where
+    none is, it takes the shape that arrives.
+    """
+    return _without(graph, CONVOLUTIONS, "left out: nir would forget the groups, and refuse", 2)
+
+
+def _without(
+    graph: nir.NIRGraph, kinds: tuple[type[nir.NIRNode], ...], why: str, groups: int = 1
+) -> Rewritten:
+    whole = thin_copy(graph)
+    changes = []
+    for name, node in flatten(whole)[0].nodes.items():
+        if isinstance(node, kinds) and int(np.asarray(getattr(node, "groups", 1))) >= groups:
+            changes += [Change(f"{name}/{field}", why) for field in _drop(node)]
+    return Rewritten(whole, tuple(changes))
+
+
+def _drop(node: nir.NIRNode) -> Iterator[str]:
+    """Leave out a node's size; gives the field's name, if it was there."""
+    if isinstance(node, nir.Flatten):
+        if node.input_type["input"] is not None:
+            node.input_type = {"input": None}
+            yield "input_type"
+    elif node.input_shape is not None:
+        node.input_shape = None
+        yield "input_shape"
