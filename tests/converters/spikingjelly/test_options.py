@@ -15,11 +15,14 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
+from nirgen.runtime.contract import dynamics
+from nirgen.runtime.contract import reference as modules
 from nirgen.runtime.errors import (
     ExportRefused,
     FaintInputWarning,
     InvalidArgument,
 )
+from nirgen.runtime.frameworks.spikingjelly import Cell
 from tests.graphs import spikes
 from tests.nodes import single
 
@@ -124,6 +127,34 @@ def test_ties_are_exact_with_integer_weights(dtype: torch.dtype) -> None:
     assert back.get_submodule("_1").v_threshold == 2.0
     functional.reset_net(net)
     assert torch.equal(spikes(back, x, "s"), expected)
+
+
+def test_neurons_of_the_reference_keep_their_threshold() -> None:
+    """They fire above it in whatever network they are: alone, in a cell, and behind an import."""
+    torch.manual_seed(3)
+    shape, dt = np.ones(50), 2.0**-10
+
+    def integer(inputs: int) -> nn.Linear:
+        linear = nn.Linear(inputs, 50, bias=False)
+        with torch.no_grad():
+            linear.weight.copy_(torch.randint(-2, 3, (50, inputs)))
+        return linear
+
+    node = nir.IF(r=shape / dt, v_threshold=shape * 2, v_reset=shape)  # no SpikingJelly layer's
+    imported = reference.import_from_nir(single(node, 50), dt=dt).get_submodule("node")
+    own = modules.IF(1 / dt, 2.0, 0.0, dt=dt)
+    hosted = Cell(dynamics.IF(1 / dt, 2.0, 0.0, dt=dt))
+    for neurons in (imported, own, hosted):
+        net = nn.Sequential(integer(4), neurons)
+        x = torch.randint(0, 2, (100, 3, 4)).float()
+        graph = spikingjelly.export_to_nir(net, x[0], dt=dt, ties="exact")
+        assert np.all(graph.nodes["_1"].v_threshold == 2.0)
+        expected = spikes(net, x, "s")
+        contract = reference.import_from_nir(graph, dt=dt)
+        assert torch.equal(spikes(contract, x, "s"), expected)
+        graph.nodes["_1"].v_threshold = np.nextafter(np.float32(2), np.float32(0)) * shape
+        lowered = reference.import_from_nir(graph, dt=dt)
+        assert (spikes(lowered, x, "s") != expected).any(), "no input meets the threshold"
 
 
 # --- imports --------------------------------------------------------------------------------

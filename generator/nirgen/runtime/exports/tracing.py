@@ -238,8 +238,8 @@ class _Tracer:
         return nodes
 
     def _fires_at_threshold(self, module: nn.Module) -> bool:
-        """Whether a layer compares otherwise than NIR; those of the reference don't."""
-        return self.target.fires == ">=" and self._system(module) is module
+        """Whether a layer compares otherwise than NIR; the reference's systems don't."""
+        return self.target.fires == ">=" and not isinstance(self._system(module), Dynamics)
 
     def _chained(
         self,
