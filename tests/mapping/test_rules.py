@@ -51,6 +51,11 @@ CASES = {
         "spikingjelly/framework.yaml", "default: s", "default: x",
         "mappings/spikingjelly/framework.yaml:13:3: `x` is not one of the modes", "there are: m, s",
     ),
+    "way that is none": (
+        "spikingjelly/framework.yaml", "options:", "containers: {nn.Identity: thru}\noptions:",
+        "mappings/spikingjelly/framework.yaml:15:1: nn.Identity: `thru` is not a way to run layers",
+        "did you mean `through`?",
+    ),
     # --- names ---
     "undeclared name": (
         LIF, "tau: tau * dt", "tau: taw * dt",

@@ -165,6 +165,9 @@ class _Exporter:
 
     def _choice(self, choice: Choice) -> Iterator[Statement]:
         bodies = [tuple(self._case(case)) for case in choice.cases]
+        if len(bodies) == 1:  # one always applies
+            yield from bodies[0]
+            return
         if len(bodies) == 2 and not bodies[0]:
             guard = opposite(choice.cases[0].when)
             yield Block(f"if {self.scope.code(guard)}:", bodies[1] or (Line("pass"),))

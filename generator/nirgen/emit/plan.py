@@ -11,6 +11,7 @@ from nirgen.emit.code import WIDTH, Line, Statement, call, layout, quote, signat
 from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve
 from nirgen.mapping.model import (
+    IN_ORDER,
     Framework,
     FrameworkMappings,
     LayerMapping,
@@ -66,6 +67,8 @@ class PackagePlan:
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
     state: tuple[tuple[str, tuple[str, ...]], ...]
+    containers: tuple[tuple[str, str], ...]
+    in_order: tuple[str, ...]
 
     @property
     def others(self) -> list[str]:
@@ -80,7 +83,9 @@ def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
 
 def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
     layers = [mapping for mapping in framework.layers if mapping.nodes]
-    used = {layer.rpartition(".")[0] for mapping in framework.layers for layer in mapping.layers}
+    containers = framework.framework.containers
+    named = (*containers, *(layer for mapping in framework.layers for layer in mapping.layers))
+    used = {layer.rpartition(".")[0] for layer in named}
     return PackagePlan(
         framework=framework.framework,
         folder=f"mappings/{framework.framework.name}",
@@ -105,6 +110,8 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
             if mapping.state
             for layer in mapping.layers
         ),
+        containers=tuple(item for item in containers.items() if item[1] != IN_ORDER),
+        in_order=tuple(layer for layer, way in containers.items() if way == IN_ORDER),
     )
 
 

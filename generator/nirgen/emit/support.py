@@ -13,7 +13,7 @@ from nirgen.emit.render import HEADER
 from nirgen.mapping.expressions import Not, show, substitute
 from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
 
-BUT_FOR_TIES = "exact but for ties"
+BUT_FOR_TIES = " but for ties"
 DECOMPOSE = "export with soft_reset='decompose', which says it in NIR's own primitives"
 
 
@@ -75,7 +75,7 @@ def imports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Import
     for node in mappings.nodes:
         makers = makers_of(node, framework)
         for mapping in makers:
-            grade = _but_for_ties(framework.framework, (node,), mappings)
+            grade = "exact" + _but_for_ties(framework.framework, (node,), mappings)
             remarks = "; ".join(_import_remarks(mapping, framework.framework))
             yield Import(node, mapping.layers[0], grade, remarks)
         if not makers and reference is None:
@@ -112,13 +112,15 @@ def _chain(mapping: LayerMapping) -> str:
 def _export_grade(mapping: LayerMapping, framework: Framework, mappings: Mappings) -> str:
     if mapping.direction == "refuse":
         return "refused"
-    return _but_for_ties(framework, mapping.nodes, mappings)
+    always = any(all(case.annotate for case in choice.cases) for choice in mapping.choices)
+    grade = "annotated" if always else "exact"
+    return grade + _but_for_ties(framework, mapping.nodes, mappings)
 
 
 def _but_for_ties(framework: Framework, nodes: Iterable[str], mappings: Mappings) -> str:
-    """Exact; where neurons compare with >=, but for ties."""
+    """The end of a grade: what is said of neurons that compare with >=."""
     spiking = any("v_threshold" in mappings.nodes[node].fields for node in nodes)
-    return BUT_FOR_TIES if spiking and framework.fires == ">=" else "exact"
+    return BUT_FOR_TIES if spiking and framework.fires == ">=" else ""
 
 
 def _export_remarks(mapping: LayerMapping) -> Iterator[str]:
@@ -153,7 +155,8 @@ def _annotated(mapping: LayerMapping, mappings: Mappings) -> Iterator[Loss]:
         for case in choice.cases:
             if case.annotate:
                 instead = DECOMPOSE if "reset" in case.annotate else ""
-                yield Loss(layer, show(case.when), "annotated", case.because, instead)
+                what = "always" if len(choice.cases) == 1 else show(case.when)
+                yield Loss(layer, what, "annotated", case.because, instead)
     for variable, what in dict.fromkeys(_other_starts(mapping, mappings)):
         because = f"{variable} starts elsewhere than NIR has it, which has no field for it"
         yield Loss(layer, what, "annotated", because, "")

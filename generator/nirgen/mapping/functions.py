@@ -89,6 +89,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("mean_of_groups", 2, None, None, "the matrix that means consecutive elements"),
         Function("divides", 2, None, None, "whether an output size divides the spatial shape"),
         Function("window", 2, None, None, "the window that gives an output size"),
+        Function("standardized", 3, None, None, "weights of mean 0 and one spread, times a gain"),
         Function("spiking", 1, None, None, "whether a surrogate function passes spikes on"),
     )
 }

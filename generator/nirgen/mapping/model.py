@@ -96,6 +96,11 @@ class Option:
     at: Location
 
 
+IN_ORDER = "in_order"
+WAYS = (IN_ORDER, "through", "elementwise_recurrent", "linear_recurrent")
+"""How a container may run its layers; all but the first are the runtime's."""
+
+
 @dataclass(frozen=True)
 class Framework:
     """A framework: its name, its packages, and the modules that layer names start with.
@@ -105,8 +110,7 @@ class Framework:
         modules: what the names of layers start with: the module to import.
         fires: how its neurons compare v with v_threshold, `>` or `>=`.
         options: switches of the import.
-        containers: classes whose forward runs other layers in a way of its own, and the runtime's
-            name of that way.
+        containers: classes whose forward runs other layers, and the way in which it does (`WAYS`).
         builds_on: the framework whose layers its networks are made of too.
         fallback: the framework whose layers take the nodes that none of this one's computes.
         cell: `package.module.Class` that gives a discrete system a memory in the framework's own

@@ -10,6 +10,7 @@ from typing import TypeVar
 from nirgen.mapping import expressions, source
 from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
+    WAYS,
     Binding,
     Case,
     Choice,
@@ -261,7 +262,7 @@ def _framework(entries: _Entries) -> Framework:
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
         fires=_comparison(entries),
         options=entries.entries("options").each(_option),
-        containers=entries.texts("containers"),
+        containers=_containers(entries),
         cell=entries.text("cell") or None,
         preset=entries.text("preset") or None,
         builds_on=entries.text("builds_on") or None,
@@ -276,6 +277,18 @@ def _comparison(entries: _Entries) -> str:
     if fires not in (">", ">="):
         entries.problems.add(entries.place("fires"), f"`{fires}` is not a way to fire", "> or >=")
     return fires
+
+
+def _containers(entries: _Entries) -> dict[str, str]:
+    """How each container runs its layers."""
+    containers = entries.texts("containers")
+    for layer, way in containers.items():
+        if way not in WAYS:
+            mend = did_you_mean(way, WAYS)
+            entries.problems.add(
+                entries.place("containers"), f"{layer}: `{way}` is not a way to run layers", mend
+            )
+    return containers
 
 
 def _option(name: str, tree: Tree, at: Location) -> Option:

@@ -36,7 +36,7 @@ def forward(mapping: LayerMapping) -> Iterator[Row]:
 
 def _alternatives(choice: Choice) -> Iterator[Row]:
     for case in choice.cases:
-        guard = show(case.when)
+        guard = "" if len(choice.cases) == 1 else show(case.when)
         for binding in case.part.bind:
             yield _bound(binding, guard)
         for key, value in case.metadata.items():

@@ -110,10 +110,21 @@ def divides(output_size: Any, spatial_shape: tuple[int, ...]) -> bool:
     return all(size % wanted == 0 for size, wanted in _outputs(output_size, spatial_shape))
 
 
-def window(output_size: Any, spatial_shape: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) of the windows of an adaptive pooling that `divides`."""
-    high, wide = (size // wanted for size, wanted in _outputs(output_size, spatial_shape))
-    return high, wide
+def window(output_size: Any, spatial_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The size along each axis of the windows of an adaptive pooling that `divides`."""
+    return tuple(size // wanted for size, wanted in _outputs(output_size, spatial_shape))
+
+
+def standardized(weight: npt.NDArray[Any], gain: npt.NDArray[Any], eps: float) -> npt.NDArray[Any]:
+    """[out, *] to the same: (weight - mean) / sqrt(variance * n + eps) * gain.
+
+    Mean and (unbiased) variance are of the n weights of each output.
+    """
+    axes, count = tuple(range(1, weight.ndim)), math.prod(weight.shape[1:])
+    centred = weight - weight.mean(axis=axes, keepdims=True)
+    spread = np.sqrt(weight.var(axis=axes, ddof=1, keepdims=True) * count + eps)
+    standard: npt.NDArray[Any] = centred / spread * gain
+    return standard
 
 
 def _outputs(output_size: Any, spatial_shape: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -37,6 +37,8 @@ class Target:
         fires: how the neurons compare v with v_threshold; NIR's compare with >.
         containers: classes whose forward runs other layers in a way of its own, with the name of
             that way in `containers`.
+        in_order: classes of the framework's whose forward runs other layers one after the other,
+            as Sequential does, and nothing else.
         cell: gives a discrete system a memory that the framework knows how to reset; what it
             returns keeps the state in attributes called as in `Dynamics.memory`, and the system
             as `dynamics`. None where cycles can't be imported.
@@ -52,6 +54,7 @@ class Target:
     fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(default_factory=dict)
     fires: Literal[">", ">="] = ">"
     containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
+    in_order: tuple[type[nn.Module], ...] = ()
     cell: Callable[[Dynamics], nn.Module] | None = None
 
     @property

@@ -218,11 +218,11 @@ def test_recurrence_at_random(kinds: list[str], depth: int, mode: str, seed: int
 REFUSED: dict[str, tuple[nn.Module, str]] = {
     "time last": (
         layer.TLastSeqToANNContainer(linear()),
-        "0: spikingjelly.activation_based.layer.TLastSeqToANNContainer has no mapping to NIR",
+        "0: TLastSeqToANNContainer: it takes time as the last axis",
     ),
     "time last, each step": (
         layer.TLastMultiStepContainer(neuron.IFNode()),
-        "0: spikingjelly.activation_based.layer.TLastMultiStepContainer has no mapping to NIR",
+        "0: TLastMultiStepContainer: it takes time as the last axis",
     ),
     "a product": (
         layer.ElementWiseRecurrentContainer(neuron.LIFNode(), torch.mul, "m"),

@@ -6,13 +6,14 @@ twelve digits.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron, rnn
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
@@ -26,13 +27,20 @@ seeds = st.integers(0, 2**32 - 1)
 small = st.integers(1, 3)
 
 
-def check(net: nn.Module, features: tuple[int, ...], mode: str, seed: int, scale: float = 2) -> Any:
+def check(
+    net: nn.Module,
+    features: tuple[int, ...],
+    mode: str,
+    seed: int,
+    scale: float = 2,
+    **options: Any,
+) -> Any:
     """Compare the network with the contract, and with what an import makes of the graph."""
     net = net.double().eval()
     functional.set_step_mode(net, mode)
     source = torch.Generator().manual_seed(seed)
     x = torch.randn((STEPS, 2, *features), generator=source, dtype=torch.float64) * scale
-    graph = spikingjelly.export_to_nir(net, x if mode == "m" else x[0], dt=DT)
+    graph = spikingjelly.export_to_nir(net, x if mode == "m" else x[0], dt=DT, **options)
     expected = spikes(net, x, mode)
     contract = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
     assert torch.allclose(spikes(contract, x, "s"), expected, rtol=1e-12, atol=1e-12)
@@ -119,6 +127,49 @@ def test_avg_pool1d(kernel: int, stride: int | None, padded: bool, mode: str, se
     check(nn.Sequential(pool, neuron.IFNode()), (2, 7), mode, seed)
 
 
+@given(small, st.one_of(st.none(), small), st.booleans(), modes, seeds)
+def test_max_pool1d_behind_spikes(
+    kernel: int, stride: int | None, padded: bool, mode: str, seed: int
+) -> None:
+    pool = layer.MaxPool1d(kernel, stride, padding=kernel // 2 if padded else 0)
+    check(nn.Sequential(neuron.IFNode(), pool, neuron.IFNode(0.7)), (2, 7), mode, seed)
+
+
+@given(st.sampled_from([1, 2, 3, 6, (2,)]), modes, seeds)
+def test_adaptive_avg_pool1d(output_size: Any, mode: str, seed: int) -> None:
+    check(nn.Sequential(layer.AdaptiveAvgPool1d(output_size), neuron.IFNode()), (2, 6), mode, seed)
+
+
+@given(st.booleans(), modes, seeds)
+def test_standardized_weights(bias: bool, mode: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    convolution = layer.WSConv2d(2, 4, (3, 2), 2, 1, groups=2, bias=bias, eps=1e-3)
+    linear = layer.WSLinear(24, 3, bias=bias)
+    for weighted in (convolution, linear):
+        nn.init.normal_(weighted.gain)
+    net = nn.Sequential(convolution, neuron.IFNode(), layer.Flatten(), linear, neuron.IFNode())
+    check(net, (2, 3, 5), mode, seed)
+
+
+@given(st.floats(1.2, 9.0), st.booleans(), st.one_of(st.none(), st.floats(-0.5, 0.4)), seeds)
+@pytest.mark.filterwarnings("ignore:exact only for a reader")
+def test_neurons_that_learn_online(
+    tau: float, decay_input: bool, v_reset: float | None, seed: int
+) -> None:
+    for make in (neuron.OTTTLIFNode, neuron.SLTTLIFNode):
+        node = make(tau, decay_input, 0.8, v_reset)
+        check(layer.OTTTSequential(layer.Linear(4, 3), node, nn.Linear(3, 2)), (4,), "s", seed)
+
+
+@given(st.floats(0.1, 2.0), st.sampled_from(["annotate", "decompose"]), modes, seeds)
+@pytest.mark.filterwarnings("ignore:exact only for a reader")
+def test_half_a_threshold_to_start_from(
+    v_threshold: float, soft_reset: str, mode: str, seed: int
+) -> None:
+    net = nn.Sequential(layer.Linear(4, 3), neuron.HalfThresholdIFNode(v_threshold))
+    check(net, (4,), mode, seed, soft_reset=soft_reset)
+
+
 @given(st.integers(1, 4), modes, seeds)
 def test_voting_layer(size: int, mode: str, seed: int) -> None:
     check(nn.Sequential(neuron.IFNode(), layer.VotingLayer(size)), (3 * size,), mode, seed)
@@ -164,13 +215,27 @@ def test_a_non_spiking_node_that_reduces_over_time_is_refused() -> None:
         spikingjelly.export_to_nir(net, torch.rand(5, 2, 3))
 
 
-@pytest.mark.parametrize(
-    "refused",
-    [layer.SynapseFilter(), layer.TemporalEffectiveBatchNorm2d(4, 2), nn.Upsample(scale_factor=2)],
-)
-def test_layers_that_nir_cannot_say(refused: nn.Module) -> None:
-    with pytest.raises(ExportRefused) as caught:
-        spikingjelly.export_to_nir(nn.Sequential(refused), torch.rand(2, 2, 4, 4))
-    (problem,) = caught.value.problems
-    assert type(refused).__name__ in problem.what
-    assert problem.advice
+BASES = ["BaseNode", "SimpleBaseNode", "NonSpikingBaseNode", "AdaptBaseNode", "MPBNBaseNode"]
+BASES += ["NoisyBaseNode", "NoisyILCBaseNode", "NoisyNonSpikingBaseNode", "ILCBaseNode"]
+BASES += ["SpikingRNNBase", "SpikingRNNCellBase"]
+"""Bases of layers, of which no network is made."""
+
+
+@pytest.mark.parametrize("package", [layer, neuron, rnn], ids=lambda package: package.__name__)
+def test_every_public_layer_is_converted_or_refused_with_a_reason_of_its_own(package: Any) -> None:
+    """So that what a new release brings is decided on, and not met by a general refusal."""
+    target = spikingjelly.TARGET
+    known = {*target.exporters, *target.containers, *target.in_order}
+    public = [c for name, c in inspect.getmembers(package, inspect.isclass) if name[0] != "_"]
+    layers = [c for c in public if issubclass(c, nn.Module) and c.__module__.startswith("spiking")]
+    assert len(layers) > 5
+    assert [c.__name__ for c in layers if c not in known and c.__name__ not in BASES] == []
+
+
+def test_a_subclass_of_a_refused_layer_is_run_as_any_module() -> None:
+    class Attending(layer.SpikingSelfAttention):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + x
+
+    graph = spikingjelly.export_to_nir(Attending(8, 2), torch.rand(4, 2, 8))
+    assert len(graph.nodes) > 2

@@ -67,10 +67,8 @@ LAYERS: dict[str, tuple[nn.Module, str]] = {
         neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)),
         "0: the layer passes the surrogate's primitive on",
     ),
-    "unmapped": (
-        neuron.QIFNode(),
-        "0: spikingjelly.activation_based.neuron.QIFNode has no mapping to NIR",
-    ),
+    "unsayable": (neuron.QIFNode(), "0: QIFNode: its potential obeys an equation that none of"),
+    "unmapped": (nn.PReLU(), "0: torch.nn.PReLU has no mapping to NIR"),
     "shape": (layer.Conv2d(4, 4, 3), "0: weight takes 4 input channels, and (3, 8, 8) arrives"),
     "no Affine on the last axis of many": (layer.Linear(8, 2), "0: "),
     "stateful layer called twice": (Twice(), "0.lif: is called more than once in a forward"),

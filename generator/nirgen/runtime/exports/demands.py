@@ -10,6 +10,7 @@ from nirgen.runtime.exports.layout import Layout, own_axes
 from nirgen.runtime.exports.places import class_name
 from nirgen.runtime.exports.signals import Signal
 from nirgen.runtime.imports.building import memory
+from nirgen.runtime.sites import Refused
 from nirgen.runtime.target import Target
 
 Complaint = tuple[str, str]
@@ -82,5 +83,9 @@ OF_A_CONSTANT: Complaint = (
 
 
 def mapped_base(target: Target, cls: type[nn.Module]) -> type[nn.Module] | None:
-    """The mapped class that `cls` is, or derives from."""
-    return next((base for base in cls.__mro__ if base in target.exporters), None)
+    """The mapped class that `cls` is, or derives from; not the base that has no node either."""
+    for base in cls.__mro__:
+        exporter = target.exporters.get(base)
+        if exporter is not None and (base is cls or not isinstance(exporter, Refused)):
+            return base
+    return None

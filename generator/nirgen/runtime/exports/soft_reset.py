@@ -82,10 +82,12 @@ def _parts(name: str, node: Any, dt: float, taken: Any) -> _Parts:
 
 
 def _membrane(node: Any) -> nir.NIRNode:
+    """The membrane, which starts where the neuron's does."""
+    metadata = {key: held for key, held in node.metadata.items() if key == "v_initial"}
     if isinstance(node, nir.IF):
-        return nir.I(node.r)
+        return nir.I(node.r, metadata=metadata)
     tau = node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau
-    return nir.LI(tau=tau, r=node.r, v_leak=node.v_leak)
+    return nir.LI(tau=tau, r=node.r, v_leak=node.v_leak, metadata=metadata)
 
 
 def _input_of_one_volt(node: Any, dt: float) -> Any:

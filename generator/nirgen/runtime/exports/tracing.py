@@ -135,12 +135,16 @@ class _Tracer:
         return not (
             mapped_base(self.target, cls)
             or isinstance(getattr(module, "dynamics", None), Dynamics)
-            or (cls is not nn.Sequential and within(cls.__module__, self._not_run))
+            or (not self._runs_in_order(cls) and within(cls.__module__, self._not_run))
         )
+
+    def _runs_in_order(self, cls: type[nn.Module]) -> bool:
+        """Whether a class is one of the plainest containers."""
+        return cls in (nn.Sequential, *self.target.in_order)
 
     @property
     def _not_run(self) -> Sequence[str]:
-        """The packages whose modules are layers, but for the plainest container."""
+        """The packages whose modules are layers, but for the plainest containers."""
         return ("torch.nn", *self.target.packages)
 
     def call(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
