@@ -139,7 +139,7 @@ def test_a_refusal_tells_of_the_whole_network() -> None:
         "3": "refused",
     }
     assert entry(report, "1").layer == "nn.ReLU"
-    assert "has no mapping to NIR" in said(entry(report, "1"))
+    assert "NIR has no activation function" in said(entry(report, "1"))
     assert report.grade is Grade.REFUSED
     explained = spikingjelly.explain(net, torch.zeros(2, 3))
     assert explained.to_dict() == report.to_dict()

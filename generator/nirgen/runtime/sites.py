@@ -233,10 +233,11 @@ class ImportSite:
             )
         return value
 
-    def values(self, name: str) -> npt.NDArray[Any]:
-        """The node's field `name`, a number for each neuron."""
-        array: npt.NDArray[Any] = np.asarray(getattr(self.node, name))
-        return array
+    def values(self, name: str) -> npt.NDArray[np.float64]:
+        """The node's field `name`, a number for each neuron; in double precision, to compute with,
+        whatever the file holds it in."""
+        held = getattr(self.node, name)
+        return np.broadcast_to(distinct(held).astype(np.float64, copy=False), np.shape(held))
 
     def initial(self, variable: str) -> npt.NDArray[Any] | None:
         """Where the node's metadata says that a state variable starts; None if it doesn't."""

@@ -28,10 +28,14 @@ def compact(values: npt.ArrayLike) -> Any:
 
 
 def resolution(node: nir.NIRNode) -> float:
-    """The relative precision in which a node's floating-point fields are stored."""
+    """The relative precision in which a node's numbers were computed.
+
+    That is the finest in which one of its fields is stored, but at least single precision: half
+    precision is for storing, and what is stored in it is what is meant.
+    """
     arrays = [value for value in vars(node).values() if isinstance(value, np.ndarray)]
-    kinds = {array.dtype for array in arrays if array.dtype.kind == "f"}
-    return max(float(np.finfo(kind).eps) for kind in kinds or [np.dtype(np.float64)])
+    kinds = {array.dtype for array in arrays if array.dtype.kind == "f"} or {np.dtype(np.float64)}
+    return min(float(np.finfo(kind).eps) for kind in (*kinds, np.float32))
 
 
 def agree(a: float, b: float, resolution: float) -> bool:
