@@ -306,8 +306,8 @@ class _Normalized:
     def fit(self) -> Fit:
         self._demand_plain()
         found = self._layer()
-        fields = {name: np.asarray(getattr(self.node, name)) for name in self.kind.fields}
-        neurons = {"dt": self.dt, **fields}
+        held = ((name, getattr(self.node, name)) for name in self.kind.fields)
+        neurons = {"dt": self.dt, **{name: np.asarray(value, np.float64) for name, value in held}}
         for part in _conjuncts(self.form.when):
             if not np.all(evaluate(part, neurons)):
                 raise Unfit(f"the layer needs {show(part)} for all neurons")

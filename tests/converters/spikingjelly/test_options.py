@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import nir
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
 from nirgen.runtime.contract import dynamics
 from nirgen.runtime.contract import reference as modules
 from nirgen.runtime.errors import (
-    ExportRefused,
     FaintInputWarning,
     InvalidArgument,
 )
@@ -27,72 +23,6 @@ from tests.graphs import spikes
 from tests.nodes import single
 
 DT = 1e-3
-
-
-def soft(kind: str, tau: float, theta: float) -> nn.Module:
-    return {
-        "IF": lambda: neuron.IFNode(theta, None),
-        "LIF": lambda: neuron.LIFNode(tau, True, theta, None),
-        "LIF, input not decayed": lambda: neuron.LIFNode(tau, False, theta, None),
-        "PLIF": lambda: neuron.ParametricLIFNode(tau, True, theta, None),
-        "CUBA": lambda: neuron.CUBALIFNode(1 - 1 / tau, 0.6, theta, None),
-    }[kind]()
-
-
-KINDS = ["IF", "LIF", "LIF, input not decayed", "PLIF", "CUBA"]
-
-
-# --- soft reset -----------------------------------------------------------------------------
-
-
-@given(
-    st.sampled_from(KINDS), st.floats(1.2, 30.0), st.floats(0.1, 2.0), st.sampled_from(["s", "m"]),
-    st.integers(0, 2**32 - 1),
-)  # fmt: skip
-def test_decomposed_it_is_exact_in_nirs_own_primitives(
-    kind: str, tau: float, theta: float, mode: str, seed: int
-) -> None:
-    torch.manual_seed(seed)
-    net = nn.Sequential(nn.Linear(3, 5), soft(kind, tau, theta), nn.Linear(5, 2)).double()
-    functional.set_step_mode(net, mode)
-    x = torch.randn(100, 2, 3, dtype=torch.float64) * 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        graph = spikingjelly.export_to_nir(
-            net, x if mode == "m" else x[0], dt=DT, soft_reset="decompose", strict=True
-        )
-    assert all("reset" not in node.metadata for node in graph.nodes.values())
-    expected = spikes(net, x, mode)
-    contract = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
-    assert torch.allclose(spikes(contract, x, "s"), expected, rtol=1e-9, atol=1e-9)
-    again = spikingjelly.import_from_nir(graph, dt=DT, dtype=torch.float64, step_mode=mode)
-    assert torch.allclose(spikes(again, x, mode), expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_annotated_it_is_exact_for_the_reference_too(kind: str) -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 5), soft(kind, 3.0, 0.7)).double()
-    x = torch.randn(100, 2, 3, dtype=torch.float64) * 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = spikingjelly.export_to_nir(net, x[0], dt=DT)
-    contract = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
-    assert torch.equal(spikes(contract, x, "s"), spikes(net, x, "s"))
-
-
-def test_refused() -> None:
-    net = nn.Sequential(soft("IF", 2.0, 1.0))
-    with pytest.raises(ExportRefused, match="0: NIR has no field for a reset by subtraction"):
-        spikingjelly.export_to_nir(net, torch.rand(2, 3), soft_reset="refuse")
-
-
-def test_a_soft_reset_inside_of_a_cycle_is_not_decomposed() -> None:
-    block = layer.LinearRecurrentContainer(
-        nn.Sequential(nn.Linear(4, 4), soft("LIF", 2.0, 1.0)), 4, 4
-    )
-    with pytest.raises(ExportRefused, match="resets by subtraction inside of a cycle"):
-        spikingjelly.export_to_nir(nn.Sequential(block), torch.rand(2, 4), soft_reset="decompose")
 
 
 @pytest.mark.parametrize("option", ["soft_reset", "ties"])

@@ -87,7 +87,6 @@ def export_network(
         flat = _complete(graph, traced, named)
     if options.soft_reset == "decompose":
         graph = decomposed(graph, flat, float(dt))
-        shapes.infer(graph)
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)

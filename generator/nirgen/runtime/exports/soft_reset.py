@@ -7,25 +7,26 @@ it is undone by an input one step later: with a = dt/tau,
     LIF   -v_threshold * (1 - a) / (a * r)
     IF    -v_threshold / (dt * r)
 
-The synapse of a CubaLIF is a leaky integrator of its own in front of the membrane. The threshold
-that the input comes from stands apart from the one whose spikes go on: the contract delays what
-goes around the cycle, and only that.
+The synapse of a CubaLIF is a leaky integrator of its own in front of the membrane. There are two
+thresholds: the one that the input comes from has the spikes of the step before, since the contract
+cuts the cycle in front of it; the other has those of the step. Where the neuron is itself on a
+cycle that the contract cuts behind it, what goes around comes from the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import nir
 import numpy as np
 
-from nirgen.runtime.contract import order
-from nirgen.runtime.contract.nesting import Flat
+from nirgen.runtime.contract import order, shapes
+from nirgen.runtime.contract.nesting import Edge, Flat
 from nirgen.runtime.errors import ExportRefused, Problem
 
-Edge = tuple[str, str]
+ADVICE = 'export with soft_reset="annotate"'
 
 
 def decomposed(graph: nir.NIRGraph, flat: Flat, dt: float) -> nir.NIRGraph:
@@ -37,35 +38,64 @@ def decomposed(graph: nir.NIRGraph, flat: Flat, dt: float) -> nir.NIRGraph:
         dt: the time step, in seconds.
 
     Raises:
-        ExportRefused: such a neuron is part of a cycle, whose delay would move.
+        ExportRefused: such a neuron has a threshold below zero; or is on a cycle that the contract
+            would cut elsewhere, if the neuron were several nodes.
     """
     soft = [name for name, node in graph.nodes.items() if node.metadata.get("reset") == "subtract"]
     if not soft:
         return graph
-    _demand_outside_of_cycles(soft, flat)
-    parts = {name: _parts(name, graph.nodes[name], dt, graph.nodes) for name in soft}
+    _demand_silence(soft, graph)
+    plan = order.plan(flat)
+    instant = {source for source, target in graph.edges if (source, target) not in plan.delayed}
+    parts = {
+        name: _parts(name, graph.nodes[name], dt, graph.nodes, sends=name in instant)
+        for name in soft
+    }
     nodes: dict[str, nir.NIRNode] = {}
-    edges: list[Edge] = []
     for name, node in graph.nodes.items():
         nodes |= parts[name].nodes if name in parts else {name: node}
-    for source, target in graph.edges:
-        edges.append((source, parts[target].entry if target in parts else target))
+    edges = [_moved(edge, parts, plan.delayed) for edge in graph.edges]
     for part in parts.values():
         edges += part.edges
-    return nir.NIRGraph(nodes, edges, dict(graph.metadata), type_check=False)
+    result = nir.NIRGraph(nodes, edges, dict(graph.metadata), type_check=False)
+    cut = {_moved(edge, parts, plan.delayed) for edge in plan.delayed if edge[0] not in parts}
+    cut |= {part.cut for part in parts.values()}
+    if order.plan(shapes.infer(result)).delayed != cut:
+        raise ExportRefused(_cut_elsewhere(soft, plan))
+    return result
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What one neuron becomes; the last of its nodes has its name."""
+    """What one neuron becomes.
+
+    Attributes:
+        entry: the node that takes what the neuron took.
+        before: the node that has the spikes of the step before; a node of the neuron's name has
+            those of the step, unless nothing needs them.
+        nodes, edges: the nodes, and the edges between them.
+        cut: the edge that is delayed.
+    """
 
     entry: str
+    before: str
     nodes: dict[str, nir.NIRNode]
     edges: tuple[Edge, ...]
+    cut: Edge
 
 
-def _parts(name: str, node: Any, dt: float, taken: Any) -> _Parts:
+def _moved(edge: Edge, parts: dict[str, _Parts], delayed: Collection[Edge]) -> Edge:
+    """An edge of the graph between the nodes that neurons become."""
+    source, target = edge
+    if source in parts and edge in delayed:
+        source = parts[source].before
+    return source, parts[target].entry if target in parts else target
+
+
+def _parts(name: str, node: Any, dt: float, taken: Collection[str], *, sends: bool) -> _Parts:
+    """A neuron in primitives; `sends` says whether its spikes are needed in the step itself."""
     membrane, spike, back = (_free(f"{name}_{part}", taken) for part in ("v", "spike", "reset"))
+    before = spike if sends else name
     nodes: dict[str, nir.NIRNode] = {}
     edges: list[Edge] = []
     entry = membrane
@@ -74,20 +104,29 @@ def _parts(name: str, node: Any, dt: float, taken: Any) -> _Parts:
         nodes[entry] = nir.LI(tau=node.tau_syn, r=node.w_in, v_leak=np.zeros_like(node.v_leak))
         edges.append((entry, membrane))
     nodes[membrane] = _membrane(node)
-    nodes[spike] = nir.Threshold(node.v_threshold)
+    nodes[before] = nir.Threshold(_threshold(node))
     nodes[back] = nir.Scale(-node.v_threshold * _input_of_one_volt(node, dt))
-    nodes[name] = nir.Threshold(node.v_threshold)
-    edges += [(membrane, spike), (spike, back), (back, membrane), (membrane, name)]
-    return _Parts(entry, nodes, tuple(edges))
+    edges += [(membrane, before), (before, back), (back, membrane)]
+    if sends:
+        nodes[name] = nir.Threshold(_threshold(node))
+        edges.append((membrane, name))
+    return _Parts(entry, before, nodes, tuple(edges), (membrane, before))
 
 
 def _membrane(node: Any) -> nir.NIRNode:
-    """The membrane, which starts where the neuron's does."""
-    metadata = {key: held for key, held in node.metadata.items() if key == "v_initial"}
+    """The membrane: of an IF above where it starts, since NIR's I starts at zero."""
     if isinstance(node, nir.IF):
-        return nir.I(node.r, metadata=metadata)
+        return nir.I(node.r)
     tau = node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau
+    metadata = {key: told for key, told in node.metadata.items() if key == "v_initial"}
     return nir.LI(tau=tau, r=node.r, v_leak=node.v_leak, metadata=metadata)
+
+
+def _threshold(node: Any) -> Any:
+    """Where the membrane fires."""
+    if isinstance(node, nir.IF):
+        return node.v_threshold - node.metadata.get("v_initial", node.v_reset)
+    return node.v_threshold
 
 
 def _input_of_one_volt(node: Any, dt: float) -> Any:
@@ -98,26 +137,36 @@ def _input_of_one_volt(node: Any, dt: float) -> Any:
     return (1 - share) / (share * node.r)
 
 
-def _free(name: str, taken: Any) -> str:
+def _free(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
     return name
 
 
-def _demand_outside_of_cycles(soft: list[str], flat: Flat) -> None:
-    problems = list(_in_cycles(set(soft), flat))
+def _demand_silence(soft: list[str], graph: nir.NIRGraph) -> None:
+    """Before the first step the threshold reads zero, and must not have fired."""
+    problems = [
+        Problem(
+            name,
+            "resets by subtraction and has a threshold below "
+            f"{'where it starts' if isinstance(graph.nodes[name], nir.IF) else 'zero'}, and a "
+            "spike before the first step would be subtracted",
+            ADVICE,
+        )
+        for name in soft
+        if np.any(_threshold(graph.nodes[name]) < 0)
+    ]
     if problems:
         raise ExportRefused(problems)
 
 
-def _in_cycles(soft: set[str], flat: Flat) -> Iterator[Problem]:
-    plan = order.plan(flat)
-    for component in plan.components:
-        if plan.recurs(component):
-            for name in sorted(soft.intersection(component)):
-                yield Problem(
-                    name,
-                    "resets by subtraction inside of a cycle, and a cycle of its own for the "
-                    "reset would move the delay of the other",
-                    'export with soft_reset="annotate"',
-                )
+def _cut_elsewhere(soft: list[str], plan: order.Plan) -> Iterator[Problem]:
+    on_cycles = {name for part in plan.components if plan.recurs(part) for name in part}
+    for name in soft:
+        if name in on_cycles:
+            yield Problem(
+                name,
+                "resets by subtraction on a cycle that shares nodes with others, and as several "
+                "nodes it would be walked in another order, and the cycles cut elsewhere",
+                f"{ADVICE}, or rename the nodes that follow it",
+            )
