@@ -11,7 +11,8 @@ COMPARED = {
         # as support: what becomes of a layer and of a node
         "layers", "node", "direction", "on_request", "then",
         # as statements
-        "equation", "source", "because", "instead", "read", "attributes", "state", "part", "fold",
+        "equation", "source", "because", "instead", "read", "attributes", "state", "calls", "part",
+        "fold",
         "normalize", "choices", "derive", "fix", "options", "ignore", "domain",
         # by themselves
         "reject", "examples",

@@ -334,11 +334,11 @@ class TestOtherOperations:
 
         assert steps(traced(Net(forward).eval())) == [("a", (0,))]
 
-    def test_a_loop_over_time_is_refused_once_for_each_line(self) -> None:
+    def test_a_loop_over_time_must_return_all_steps(self) -> None:
         net = Net(lambda self, x: [self.lif(x[t]) for t in range(len(x))][-1])
-        problems = refusal(net, 50, 2, 4)
-        assert [problem.place for problem in problems] == ["Net", "lif"]
-        assert "time" in problems[0].advice
+        (problem,) = refusal(net, 50, 2, 4)
+        assert (problem.place, "one step" in problem.what) == ("Net", True)
+        assert "torch.stack" in problem.advice
 
     def test_the_module_that_called_is_named(self) -> None:
         outer = nn.Sequential(nn.Linear(4, 4), Net(lambda self, x: x * x))

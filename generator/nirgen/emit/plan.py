@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nirgen.emit import exporters, importers
-from nirgen.emit.code import WIDTH, Line, Statement, call, layout, quote, signature
+from nirgen.emit.code import (
+    WIDTH,
+    Block,
+    Line,
+    Statement,
+    call,
+    constant,
+    layout,
+    quote,
+    signature,
+)
 from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve
 from nirgen.mapping.model import (
     IN_ORDER,
+    Called,
     Framework,
     FrameworkMappings,
     LayerMapping,
@@ -48,8 +59,15 @@ class ModulePlan:
     state: tuple[str, ...]
     words: bool
     imports: tuple[tuple[str, str], ...]
+    calling: FunctionPlan | None
     to_nir: FunctionPlan
     from_nir: tuple[FunctionPlan, ...]
+
+    @property
+    def functions(self) -> tuple[FunctionPlan, ...]:
+        """All functions, in the order in which they are written."""
+        calling = () if self.calling is None else (self.calling,)
+        return (*calling, self.to_nir, *self.from_nir)
 
 
 @dataclass(frozen=True)
@@ -63,6 +81,8 @@ class PackagePlan:
     base: str | None
     fallback: str | None
     cell: str | None
+    calling: FunctionPlan | None
+    calls: tuple[tuple[str, str], ...]
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
@@ -83,8 +103,9 @@ def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
 
 def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
     layers = [mapping for mapping in framework.layers if mapping.nodes]
-    containers = framework.framework.containers
-    named = (*containers, *(layer for mapping in framework.layers for layer in mapping.layers))
+    declared = framework.framework
+    named = [layer for mapping in framework.layers for layer in mapping.layers]
+    named += [*declared.containers, *declared.sequences]
     used = {layer.rpartition(".")[0] for layer in named}
     return PackagePlan(
         framework=framework.framework,
@@ -99,6 +120,8 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         base=framework.framework.builds_on,
         fallback=framework.framework.fallback,
         cell=_named(framework.framework.cell)[1],
+        calling=_calling(framework.framework.calls),
+        calls=tuple((layer, f"{m.stem}.calling") for m in layers if m.calls for layer in m.layers),
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
             (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
@@ -106,12 +129,12 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         importers=tuple(_importers(layers)),
         state=tuple(
             (layer, tuple(mapping.state.values()))
-            for mapping in layers
+            for mapping in framework.layers
             if mapping.state
             for layer in mapping.layers
         ),
-        containers=tuple(item for item in containers.items() if item[1] != IN_ORDER),
-        in_order=tuple(layer for layer, way in containers.items() if way == IN_ORDER),
+        containers=tuple(item for item in declared.containers.items() if item[1] != IN_ORDER),
+        in_order=tuple(layer for layer, way in declared.containers.items() if way == IN_ORDER),
     )
 
 
@@ -133,6 +156,8 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     yield RUNTIME + "reports.report", "Report"
     yield RUNTIME + "sites", "ExportOptions"
     yield RUNTIME + "target", "Target"
+    if framework.framework.calls:
+        yield RUNTIME + "calling", "Call"
     if framework.framework.fallback is not None:
         yield RUNTIME + "imports.normalized", "Normalized"
         yield RUNTIME + "imports.normalized", "to_nir_again"
@@ -185,9 +210,11 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
             *([(RUNTIME + "numbers", "invert")] if "invert(" in text else []),
             *([(RUNTIME + "imports.normalized", "Normalized")] if mapping.normalize else []),
             *([_named(framework.framework.preset)] if "preset(" in text else []),
+            *([(RUNTIME + "calling", "Call")] if mapping.calls else []),
             (RUNTIME + "sites", "ExportSite"),
             *([(RUNTIME + "sites", "ImportSite")] if from_nir else []),
         ),
+        calling=_calling(mapping.calls),
         to_nir=to_nir,
         from_nir=from_nir,
     )
@@ -238,6 +265,27 @@ def _read_backwards(mapping: LayerMapping) -> Iterator[Expression]:
 
 
 # --- functions ------------------------------------------------------------------------------
+
+
+def _calling(ways: tuple[Called, ...]) -> FunctionPlan | None:
+    """The function that tells how a layer is called; None where all remember."""
+    if not ways:
+        return None
+    statements: list[Statement] = []
+    for way in ways:
+        told = Line(f"return {quote(way.call)}")
+        if way.when is None:
+            statements.append(told)
+        else:
+            held = {name: f"layer.{name}" for name in names(way.when)}
+            statements.append(Block(f"if {show(way.when, held, constant)}:", (told,)))
+    return FunctionPlan(
+        head=signature("calling", (("layer", "Any"),), "Call"),
+        summary="How a layer with state is called.",
+        formulas=(),
+        where=f"{ways[0].at.file}:{ways[0].at.line}",
+        body=tuple(layout(statements, 1)),
+    )
 
 
 def _to_nir(

@@ -34,6 +34,16 @@ IMPORT_SURROUNDINGS: Mapping[str, str] = {
 }
 """What a derived parameter may follow from besides the node's fields."""
 
+CALLS = (
+    "y = layer(x)",
+    "y, state = layer(x, state)",
+    "y, *state = layer(x)",
+    "y, *state = layer(x, *state)",
+    "y, *state = layer(x, y, *state)",
+)
+"""How layers with state are called: they remember; or their caller keeps the state, as one thing or
+as one tensor for each variable, possibly with the last output; or they remember and show it."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -97,8 +107,17 @@ class Option:
 
 
 IN_ORDER = "in_order"
-WAYS = (IN_ORDER, "through", "elementwise_recurrent", "linear_recurrent")
+WAYS = (IN_ORDER, "through", "elementwise_recurrent", "linear_recurrent", "fed_back")
 """How a container may run its layers; all but the first are the runtime's."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """One way of calling layers with state, of `CALLS`, where `when` holds of their attributes."""
+
+    call: str
+    when: Expression | None
+    at: Location
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,8 @@ class Framework:
         modules: what the names of layers start with: the module to import.
         fires: how its neurons compare v with v_threshold, `>` or `>=`.
         options: switches of the import.
+        calls: how its layers with state are called; the first way whose condition holds.
+        sequences: classes that take an axis of time in front, where all others take one step.
         containers: classes whose forward runs other layers, and the way in which it does (`WAYS`).
         builds_on: the framework whose layers its networks are made of too.
         fallback: the framework whose layers take the nodes that none of this one's computes.
@@ -126,6 +147,8 @@ class Framework:
     mode: Mode | None
     fires: str
     options: Mapping[str, Option]
+    calls: tuple[Called, ...]
+    sequences: tuple[str, ...]
     containers: Mapping[str, str]
     cell: str | None
     preset: str | None
@@ -275,6 +298,7 @@ class LayerMapping:
         normalize: how an import uses the layer for nodes that it doesn't compute as it is.
         read: constructor parameters that a live layer holds under another form.
         state: the node's state variables, and the attributes that hold them.
+        calls: how the layer is called, if otherwise than the framework's others.
         part: what holds in every case.
         derive: constructor parameters that follow from the node.
         domain: the values for which the formulas hold, by parameter.
@@ -293,6 +317,7 @@ class LayerMapping:
     read: Mapping[str, Expression]
     attributes: Mapping[str, str]
     state: Mapping[str, str]
+    calls: tuple[Called, ...]
     part: Part
     then: tuple[Link, ...]
     fold: bool

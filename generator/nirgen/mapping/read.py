@@ -10,8 +10,10 @@ from typing import TypeVar
 from nirgen.mapping import expressions, source
 from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
+    CALLS,
     WAYS,
     Binding,
+    Called,
     Case,
     Choice,
     Example,
@@ -262,6 +264,8 @@ def _framework(entries: _Entries) -> Framework:
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
         fires=_comparison(entries),
         options=entries.entries("options").each(_option),
+        calls=_calls(entries),
+        sequences=entries.words("sequences"),
         containers=_containers(entries),
         cell=entries.text("cell") or None,
         preset=entries.text("preset") or None,
@@ -289,6 +293,39 @@ def _containers(entries: _Entries) -> dict[str, str]:
                 entries.place("containers"), f"{layer}: `{way}` is not a way to run layers", mend
             )
     return containers
+
+
+def _calls(entries: _Entries) -> tuple[Called, ...]:
+    """One way of calling layers, or several of which the last needs no condition."""
+    tree = entries.take("calls")
+    if tree is None:
+        return ()
+    if isinstance(tree, Scalar):
+        return (Called(_call(tree.text, tree.at, entries.problems), None, tree.at),)
+    if not isinstance(tree, Sequence) or not tree.items:
+        entries.problems.add(tree.at, "`calls` must be a call, or a list of calls", CALLS[1])
+        return ()
+    ways = tuple(_called(item, entries.problems) for item in tree.items)
+    for way in ways:
+        if (way.when is None) != (way is ways[-1]):
+            what = "the last way of `calls` is for all other layers, and only it has no `when`"
+            entries.problems.add(way.at, what)
+    return ways
+
+
+def _called(tree: Tree, problems: Problems) -> Called:
+    entries = _Entries.of(tree, "a way of `calls`", problems)
+    when = entries.formula("when") if "when" in entries.left else None
+    entries.known.append("when")
+    call = _call(entries.text("call", required=True), entries.place("call"), problems)
+    entries.refuse_the_rest()
+    return Called(call, when, entries.at)
+
+
+def _call(text: str, at: Location, problems: Problems) -> str:
+    if text not in CALLS:
+        problems.add(at, f"`{text}` is not a way of calling a layer", did_you_mean(text, CALLS))
+    return text
 
 
 def _option(name: str, tree: Tree, at: Location) -> Option:
@@ -349,6 +386,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         read=entries.formulas("read"),
         attributes=entries.texts("attributes"),
         state=entries.texts("state"),
+        calls=_calls(entries),
         part=_part(entries),
         then=tuple(_link(tree, entries.problems) for tree in entries.items("then")),
         fold=entries.constant("fold") is True,

@@ -13,6 +13,7 @@ from nirgen.mapping.expressions import Expression, show
 from nirgen.mapping.model import (
     NODE,
     Binding,
+    Called,
     Case,
     Field,
     Framework,
@@ -159,8 +160,14 @@ def _normalization(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
         yield Key("normalize", ANY_OTHER + name), _formula(formula)
 
 
+def _called(way: Called) -> Row:
+    return Row(way.call, way.when)
+
+
 def _held(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
-    """Where a live layer holds what the mapping speaks of."""
+    """Where a live layer holds what the mapping speaks of, and how it is called."""
+    for way in mapping.calls:
+        yield Key("rule", "called"), _called(way)
     for variable, attribute in mapping.state.items():
         yield Key("rule", f"state {variable}"), Row(f"module.{attribute}")
     for name, attribute in mapping.attributes.items():
@@ -235,9 +242,13 @@ def _entry(name: str, value: object) -> Iterator[tuple[str, Row]]:
         case Mapping():
             yield from ((f"{name}: {key}", Row(_said(inner))) for key, inner in value.items())
         case tuple():
-            yield from ((f"{name}: {item}", Row("listed")) for item in value)
+            yield from (_listed(name, item) for item in value)
         case _:
             yield name, Row(_said(value))
+
+
+def _listed(name: str, item: object) -> tuple[str, Row]:
+    return (name, _called(item)) if isinstance(item, Called) else (f"{name}: {item}", Row("listed"))
 
 
 def _said(value: object) -> str:

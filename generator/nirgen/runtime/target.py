@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import nir
 from torch import nn
 
+from nirgen.runtime.calling import Call, remembering
 from nirgen.runtime.contract.dynamics import Dynamics
 from nirgen.runtime.sites import ExportSite, ImportSite
 
@@ -35,6 +36,10 @@ class Target:
         leading_axes: how many axes stand before the features, by the value of that attribute
             (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
         fires: how the neurons compare v with v_threshold; NIR's compare with >.
+        calling: how a layer with state is called.
+        calls: the same, for classes that are called otherwise than the others.
+        sequences: classes that take an axis of time in front, [T, N, *], where all others with
+            state take one step; for frameworks whose layers' layout is fixed.
         containers: classes whose forward runs other layers in a way of its own, with the name of
             that way in `containers`.
         in_order: classes of the framework's whose forward runs other layers one after the other,
@@ -53,6 +58,9 @@ class Target:
     leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
     fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(default_factory=dict)
     fires: Literal[">", ">="] = ">"
+    calling: Callable[[Any], Call] = remembering
+    calls: Mapping[type[nn.Module], Callable[[Any], Call]] = field(default_factory=dict)
+    sequences: Sequence[type[nn.Module]] = ()
     containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
     in_order: tuple[type[nn.Module], ...] = ()
     cell: Callable[[Dynamics], nn.Module] | None = None
@@ -64,3 +72,7 @@ class Target:
             return None
         modes = {axes: mode for mode, axes in self.leading_axes.items() if mode is not None}
         return self.mode_attribute, modes[min(modes)]
+
+    def way(self, cls: type[nn.Module]) -> str | None:
+        """The way in which a container runs its layers; None if it isn't one of these."""
+        return self.containers.get(cls)

@@ -316,7 +316,7 @@ def test_time_batch_and_features_merged() -> None:
         (lambda self, x: x.flatten(0, 2), "flatten features"),
         (lambda self, x: x.mean(0), "mean"),
         (lambda self, x: x.sum(0), "sum"),
-        (lambda self, x: x[0], "takes a part"),
+        (lambda self, x: x[0], "takes a part|one step"),
         (lambda self, x: x.transpose(0, 1), "transpose"),
         (lambda self, x: torch.stack([x, x]), "stack"),
         (lambda self, x: torch.cat([x, x], -1), "cat"),

@@ -5,6 +5,7 @@ A target names the way for each class (`Target.containers`):
     through                 forward is run, for sequences with one step that stands for all
     elementwise_recurrent   y[t] = sub_module(element_wise_function(y[t-1], x[t]))
     linear_recurrent        y[t] = sub_module(rc([x[t], y[t-1]])), with rc a Linear
+    fed_back                y[t] = outputs of module(x[t] + y[t-1]), at output_modules
 
 What is fed back makes a cycle in the graph. The contract cuts it where it closes, walking from the
 inputs, at the last node with state, and delays what that node sends. So that it does so exactly
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import nir
@@ -29,9 +31,17 @@ from nirgen.runtime.exports.signals import Leading, Signal
 from nirgen.runtime.imports.recurrence import Recurrent
 from nirgen.runtime.sites import Shape
 
+FED_BACK = "fed_back"
+
 
 class Loops(Protocol):
-    """What a container needs of a trace. Problems are of the container that is being called."""
+    """What a container needs of a trace. Problems are of the container that is being called.
+
+    Attributes:
+        fed_back: the containers that were called so far of those whose output is fed back.
+    """
+
+    fed_back: dict[nn.Module, FedBack]
 
     def problem(self, what: str, advice: str) -> None:
         """Note a problem."""
@@ -49,15 +59,18 @@ class Loops(Protocol):
         """The signal behind a node that stands for a part of a layer."""
 
 
-def through(loops: Loops, container: nn.Module, x: Signal) -> Signal:
+def through(loops: Loops, container: nn.Module, x: Signal, *state: Any) -> Any:
     """A container that loops over time, or merges it with the batch, and does nothing else."""
     sequence = len(x.leading.shape) > 1
     narrow = Leading((1, *x.leading.sizes[1:]), looped=True) if sequence else x.leading
-    y = container.forward(x.alias(narrow))
-    if not isinstance(y, Signal) or y.leading != narrow:
+    entering = x.alias(narrow)
+    result = container.forward((entering, *state) if state else entering)
+    y, *rest = result if isinstance(result, tuple) else (result,)
+    if not isinstance(y, Signal) or y.leading.at(None) != narrow.at(None):
         loops.problem("does not return a sequence", "let its layers return one tensor each")
-        return x.guess()
-    return y.alias(x.leading)
+        y = x.guess()
+    y = y.alias(x.leading.at(y.leading.step))
+    return (y, *rest) if rest else y
 
 
 def elementwise(loops: Loops, container: Any, x: Signal) -> Signal:
@@ -87,19 +100,56 @@ def linear(loops: Loops, container: Any, x: Signal) -> Signal:
     return _closed(loops, container, x, feedback, joined)
 
 
+@dataclass
+class FedBack:
+    """A container whose output is added to its next input.
+
+    Attributes:
+        feedback: the previous step's output.
+        state: what its layers returned of their state at the last call.
+    """
+
+    feedback: Signal
+    state: Any = None
+
+
+def fed_back(loops: Loops, container: Any, x: Signal) -> Signal:
+    """A container whose output is added to its next input; it may be called step by step."""
+    if not isinstance(container.output_modules, int):
+        loops.problem("feeds back several outputs", "give one output_modules")
+        return x.guess()
+    loop = loops.fed_back.get(container)
+    first = loop is None
+    if loop is None:
+        loop = loops.fed_back[container] = FedBack(loops.feedback(x, x.features))
+    joined = add(loop.feedback.alias(x.leading), x)
+    outputs, loop.state = container.module(junction(joined), loop.state)
+    y = outputs[container.output_modules]
+    if not isinstance(y, Signal) or y.features != x.features:
+        loops.problem(
+            f"returns {_shown(y)} and gets {tuple(x.shape)}, which it is added to",
+            "let it return a tensor of the shape that it gets",
+        )
+        return x.guess()
+    if first:
+        loops.close(loop.feedback, y)
+    return y
+
+
 def hosted(loops: Loops, system: Recurrent, inputs: Sequence[Signal]) -> Any:
     """A cycle that an import made: nodes that take each step together."""
     feedbacks = [loops.feedback(inputs[0], shape) for shape in system.shapes]
-    outputs, following = system.body.forward(*inputs, *feedbacks)
-    for feedback, value in zip(feedbacks, following, strict=True):
+    outputs, following = system.body.forward(*inputs, *feedbacks, *system.starts)
+    for feedback, value in zip(feedbacks, following, strict=False):  # states are behind
         loops.close(feedback, value)
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-WAYS: Mapping[str, Callable[[Loops, Any, Signal], Signal]] = {
+WAYS: Mapping[str, Callable[..., Any]] = {
     "through": through,
     "elementwise_recurrent": elementwise,
     "linear_recurrent": linear,
+    FED_BACK: fed_back,
 }
 """What `Target.containers` may say of a class."""
 
@@ -111,15 +161,18 @@ def _step(x: Signal) -> Signal:
     return x.alias(Leading(x.leading.sizes, inside=True))
 
 
+def _shown(y: object) -> str:
+    return str(tuple(y.shape)) if isinstance(y, Signal) else type(y).__name__
+
+
 def _closed(loops: Loops, container: Any, x: Signal, feedback: Signal, joined: Any) -> Signal:
     """The output of a recurrent container whose layers read `joined`."""
     y = container.sub_module(junction(joined))
     if not isinstance(y, Signal) or y.shape != feedback.shape:
-        shape = tuple(y.shape) if isinstance(y, Signal) else type(y).__name__
         loops.problem(
-            f"its sub_module returns {shape} and gets {tuple(feedback.shape)} fed back",
+            f"its sub_module returns {_shown(y)} and gets {tuple(feedback.shape)} fed back",
             "let it return a tensor of the shape that it is fed back",
         )
         return x.guess()
     loops.close(feedback, y)
-    return y.alias(x.leading)
+    return y.alias(x.leading.at(y.leading.step))

@@ -29,10 +29,11 @@ def wrong_axes(target: Target, layout: Layout, module: nn.Module, x: Signal) -> 
     elif own is not None and (own > seen or (own < seen and stateful)):
         mode = target.mode_attribute
         by = f", by its layer {layout.decided_by}" if layout.decided_by else ""
+        whose = f"is in {mode}={getattr(module, mode)!r} and takes" if mode else "takes"
         yield (
-            f"is in {mode}={getattr(module, str(mode))!r} and takes {own} axes before the "
-            f"features, and gets {seen}; the network has {layout.axes}{by}",
-            f"give all layers of the network one {mode}",
+            f"{whose} {own} axes before the features, and gets {seen}; the network has "
+            f"{layout.axes}{by}",
+            f"give all layers of the network one {mode or 'layout: [N, *], or [T, N, *]'}",
         )
 
 
@@ -70,6 +71,29 @@ def called_again(module: nn.Module) -> Complaint:
         "inside the loop",
     )
 
+
+def at_another_step(read: int | None, call: int) -> Complaint:
+    """A layer that reads a value of another step of a loop over time than it is called at."""
+    return (
+        f"reads a value of step {read} of the forward's loop over time at its own call {call}, "
+        "both counted from 0",
+        "call each layer once a step, with values of that step",
+    )
+
+
+def without_its_state(module: nn.Module) -> Complaint:
+    """A layer whose state is its caller's, and which doesn't get the one that it returned."""
+    return (
+        f"doesn't get the state that its last call returned; a {type(module).__name__} starts "
+        "anew without, and NIR's nodes never do",
+        "pass on the layer's own state from step to step, and None (or nothing) at the first",
+    )
+
+
+STARTED_ELSEWHERE: Complaint = (
+    "is given a state of the network's own making, and NIR has no field for where a state starts",
+    "call it with None (or nothing) at the first step",
+)
 
 UNREGISTERED: Complaint = (
     "is not a submodule of the network",

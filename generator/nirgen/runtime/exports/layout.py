@@ -42,7 +42,7 @@ def layout_of(target: Target, net: nn.Module, given: object) -> Layout:
         if _speaks(target, module) and (axes := own_axes(target, module)) is not None
     ]
     for path, module, axes in said:
-        if memory(target, module) or type(module) in target.containers:
+        if memory(target, module) or target.way(type(module)):
             return Layout(axes, path)
     if said:
         path, _, axes = max(said, key=lambda layer: layer[2])
@@ -70,7 +70,7 @@ def _outside_containers(target: Target, net: nn.Module) -> Iterator[tuple[str, n
             continue
         seen.add(id(module))
         yield path, module
-        if type(module) not in target.containers:
+        if target.way(type(module)) is None:
             prefix = f"{path}." if path else ""
             children = list(module.named_children())
             pending.extend((f"{prefix}{name}", child) for name, child in reversed(children))
@@ -85,7 +85,9 @@ def _speaks(target: Target, module: nn.Module) -> bool:
 def own_axes(target: Target, module: nn.Module) -> int | None:
     """How many axes a layer takes before the features; None where it says nothing about it."""
     if target.mode_attribute is None:
-        return None
+        if type(module) in target.sequences:
+            return 2
+        return 1 if memory(target, module) else None
     mode = getattr(module, target.mode_attribute, None)
     if mode is None and type(module) in target.containers:
         return max(target.leading_axes.values())  # made for sequences only

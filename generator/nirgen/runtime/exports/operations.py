@@ -7,7 +7,7 @@ a signal answers like any tensor. Whatever is in neither is refused, with advice
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import nir
@@ -22,7 +22,7 @@ from nirgen.runtime.exports.refusing import DEFAULT_ADVICE, Unsupported
 from nirgen.runtime.exports.signals import Signal
 from nirgen.runtime.numbers import as_array, as_number, describe
 
-Operation = Callable[..., Signal]
+Operation = Callable[..., Any]
 """Takes what the torch function takes, by the same names; raises `Unsupported`."""
 
 MOST_TERMS = 8
@@ -73,12 +73,26 @@ def _sum(x: Signal, y: Signal) -> Signal:
             "bring both to one shape by a layer; NIR does not broadcast",
             about_shape=True,
         )
+    step = _common_step(x, y)
     if set(x.sources) == set(y.sources):
         return _scaled(x, np.full(x.features, 2.0), "add")
     x, y = (junction(z) if len(z.sources) >= MOST_TERMS else z for z in (x, y))
     if not set(x.sources).isdisjoint(y.sources):
         y = junction(y)
-    return x.successor(x.features, (*x.sources, *y.sources), uncertain=y.uncertain)
+    return x.successor(
+        x.features, (*x.sources, *y.sources), uncertain=y.uncertain, leading=x.leading.at(step)
+    )
+
+
+def _common_step(x: Signal, y: Signal) -> int | None:
+    """The step of a loop over time to which two signals belong."""
+    steps = {x.leading.step, y.leading.step} - {None}
+    if len(steps) > 1:
+        raise Unsupported(
+            "joins values of different steps of time",
+            "join values of one step; NIR passes on each step's, and a cycle the last one's",
+        )
+    return next(iter(steps), None)
 
 
 def junction(x: Signal) -> Signal:
@@ -217,8 +231,20 @@ def convert(name: str) -> Operation:
 
 
 def getitem(input: Signal, index: Any) -> Signal:
-    """One step inside of a container's loop over time; refused of anything else."""
-    return reshaping.select(input, 0, index)
+    """One step inside of a loop over time, `x[t]` or `x[t, :]`; refused of anything else."""
+    first, *others = index if isinstance(index, tuple) and index else (index,)
+    whole = all(map(reshaping.is_whole, others))
+    return reshaping.select(input, 0, first if whole else None)
+
+
+def steps(input: Signal, dim: int = 0) -> tuple[Signal, ...]:
+    """All steps of a sequence, as a loop takes them: `for x_t in x`."""
+    return tuple(reshaping.select(input, dim, step) for step in range(len(input)))
+
+
+def iterate(input: Signal) -> Iterator[Signal]:
+    """The same, as Python's own iteration wants it."""
+    return iter(steps(input))
 
 
 def _empty(value: Any) -> Any:
@@ -266,6 +292,8 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     **_named("select", reshaping.select),
     **_named("stack", reshaping.stack),
     **_named("__getitem__", getitem),
+    **_named("unbind", steps),
+    Tensor.__iter__: iterate,
     **_named("clone", copy),
     **_named("detach contiguous", alias),
     Tensor.data.__get__: alias,  # type: ignore[attr-defined]

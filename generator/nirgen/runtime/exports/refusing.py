@@ -32,10 +32,16 @@ READS_NUMBERS = frozenset(
 
 TIME_LOOP = "where forward runs over time, export the network inside the loop"
 _WHOLE = f"NIR passes on whole signals; {TIME_LOOP}"
-_NO_AXES = f"NIR has no axes of time or batch; {TIME_LOOP}"
+NO_AXES = f"NIR has no axes of time or batch; {TIME_LOOP}"
 _NO_CAT = "NIR has no concatenation: join signals by a sum, or a Linear for each of them"
 _BRANCH = "branch on self.training, step_mode, shapes or constants, not on the data"
 _LAYER = "use the layer instead of the function, so that it can be mapped: nn.{}"
+
+COMPUTES_WITH_STATE = (
+    "computes with a layer's state",
+    "a node of NIR gives its output and keeps its state: compute with the output, or with that of "
+    "a layer whose output is its membrane",
+)
 
 ADVICE: Mapping[str, str] = {
     "__getitem__": _WHOLE,
@@ -47,9 +53,9 @@ ADVICE: Mapping[str, str] = {
     "cat": _NO_CAT,
     "concat": _NO_CAT,
     "concatenate": _NO_CAT,
-    "unsqueeze": _NO_AXES,
-    "repeat": _NO_AXES,
-    "expand": _NO_AXES,
+    "unsqueeze": NO_AXES,
+    "repeat": NO_AXES,
+    "expand": NO_AXES,
     "linear": _LAYER.format("Linear"),
     "matmul": _LAYER.format("Linear"),
     "conv1d": _LAYER.format("Conv1d"),

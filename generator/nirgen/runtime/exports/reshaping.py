@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import nir
 import torch
 from torch import Tensor
 
-from nirgen.runtime.exports.refusing import TIME_LOOP, Unsupported
+from nirgen.runtime.exports.refusing import NO_AXES, TIME_LOOP, Unsupported
 from nirgen.runtime.exports.signals import Leading, Signal
 from nirgen.runtime.sites import Shape
 
@@ -46,20 +47,52 @@ def squeeze(input: Signal, *dim: Any) -> Signal:
     return _reshaped(input, lambda x: x.squeeze(*dim))
 
 
-def select(input: Signal, dim: int, index: int) -> Signal:
-    """The one step for which a container's loop over time stands; refused of anything else."""
+class TimeTaken(Exception):
+    """A forward takes steps out of an input that was thought to be one: it has an axis of time."""
+
+
+def select(input: Signal, dim: int, index: Any) -> Signal:
+    """One step of a sequence, in a loop over time; refused of anything else."""
     leading = input.leading
-    if not leading.looped or leading.inside or leading.merged or (dim, index) != (0, 0):
+    taken = dim == 0 and isinstance(index, int) and not leading.merged and not leading.inside
+    single = len(leading.sizes) == 1
+    if taken and single and len(input.features) > 1 and _is_given(input):
+        raise TimeTaken
+    if not taken or single:
         raise Unsupported("takes a part of a signal", f"NIR passes on whole signals; {TIME_LOOP}")
-    return input.alias(Leading(leading.sizes, looped=True, inside=True))
+    step = None if leading.looped else range(leading.sizes[0])[index]
+    return input.alias(replace(leading, inside=True, step=step))
+
+
+def _is_given(x: Signal) -> bool:
+    return x.recorder.is_input(x) and not x.uncertain
+
+
+def is_whole(index: object) -> bool:
+    """Whether an index takes an axis as it is."""
+    return index is Ellipsis or (isinstance(index, slice) and index == slice(None))
 
 
 def stack(tensors: Sequence[Signal], dim: int = 0) -> Signal:
-    """The steps that a container's loop took, as a sequence again; refused of anything else."""
-    (first, *others) = tensors
-    if others or dim != 0 or not first.leading.inside or not first.leading.looped:
-        raise Unsupported("adds an axis", f"NIR has no axes of time or batch; {TIME_LOOP}")
-    return first.alias(Leading(first.leading.sizes, looped=True))
+    """The steps that a loop over time took, as a sequence again; refused of anything else."""
+    first = tensors[0]
+    if dim == 0 and first.leading.looped and first.leading.inside and len(tensors) == 1:
+        return first.alias(Leading(first.leading.sizes, looped=True))
+    if dim != 0 or not _are_steps(tensors):
+        raise Unsupported(
+            "adds an axis", f"stack the steps of one signal, all of them in order; {NO_AXES}"
+        )
+    sizes = first.leading.sizes if first.leading.inside else (len(tensors), *first.leading.sizes)
+    return first.alias(Leading(sizes))
+
+
+def _are_steps(tensors: Sequence[Any]) -> bool:
+    """Whether these are all steps that a loop took of one signal, in order."""
+    first = tensors[0]
+    if not all(isinstance(x, Signal) and x.recorder.alike(x, first) for x in tensors):
+        return False
+    whole = first.leading.sizes[0] if first.leading.inside else max(2, len(tensors))
+    return [x.leading.step for x in tensors] == list(range(whole))
 
 
 def _shape_of(x: Signal, reshaping: Callable[[Tensor], Tensor]) -> Shape:

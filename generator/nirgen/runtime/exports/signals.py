@@ -29,13 +29,16 @@ class Leading:
         sizes: of batch, or of time and batch.
         merged: whether time and batch are one axis, as in `x.flatten(0, 1)`.
         looped: whether the time axis is the one step for which a loop over time stands.
-        inside: whether the time axis is gone, because the loop took this step out.
+        inside: whether the time axis is gone, because a loop took this step out.
+        step: which step of a loop over time in a forward this is, counted from 0; None where it is
+            any, or all of them.
     """
 
     sizes: Shape
     merged: bool = False
     looped: bool = False
     inside: bool = False
+    step: int | None = None
 
     @property
     def shape(self) -> Shape:
@@ -51,6 +54,10 @@ class Leading:
             return (self,)
         return self, replace(self, merged=not self.merged)
 
+    def at(self, step: int | None) -> Leading:
+        """The same axes at a step of a loop; of a sequence, all its steps."""
+        return self if len(self.shape) > 1 else replace(self, step=step)
+
 
 class Recorder(Protocol):
     """What a signal tells about the operations that it takes part in."""
@@ -59,6 +66,12 @@ class Recorder(Protocol):
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """The result of a torch function or method that was given a signal."""
+
+    def is_input(self, x: Signal) -> bool:
+        """Whether a signal is what the network was given."""
+
+    def alike(self, x: Signal, y: Signal) -> bool:
+        """Whether two signals are the same one, maybe of different steps of time."""
 
     def insert(
         self, name: str, node: nir.NIRNode, x: Signal, features: Shape, *, junction: bool = False
@@ -168,6 +181,7 @@ class Signal(torch.Tensor):
     def become(self, other: Signal) -> Signal:
         """Take on another signal's numbers: from here on, all who hold this one hold that one."""
         self.sources, self.binary, self.uncertain = other.sources, other.binary, other.uncertain
+        self.leading = other.leading
         return self
 
     @classmethod

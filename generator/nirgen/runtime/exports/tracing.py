@@ -26,17 +26,20 @@ from torch import fx, nn
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.contract.dynamics import Dynamics
 from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.exports import containers, demands, operations, refusing, ties
+from nirgen.runtime.exports import containers, demands, operations, refusing, states, ties
 from nirgen.runtime.exports.complaints import Complaints
+from nirgen.runtime.exports.containers import FedBack
 from nirgen.runtime.exports.demands import Complaint, mapped_base
 from nirgen.runtime.exports.layout import Examples, Layout, examples_of, layout_of, own_axes
 from nirgen.runtime.exports.places import bare_name, full_name, within
 from nirgen.runtime.exports.preserving import preserved
 from nirgen.runtime.exports.recording import Recording
 from nirgen.runtime.exports.refusing import Unsupported
+from nirgen.runtime.exports.reshaping import TimeTaken
+from nirgen.runtime.exports.rounds import Rounds, Written
 from nirgen.runtime.exports.signals import Leading, Memory, Signal, Sources, signals_in
+from nirgen.runtime.exports.states import Held
 from nirgen.runtime.exports.traces import Call, Port, Trace
-from nirgen.runtime.imports.building import memory
 from nirgen.runtime.imports.recurrence import Recurrent
 from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions, ExportSite, Shape
 from nirgen.runtime.target import Exporter, Target
@@ -65,6 +68,21 @@ def trace(
         ExportRefused: NIR can't hold the network; `problems` has all reasons found.
     """
     layout = layout_of(target, net, example_input)
+    try:
+        return _traced(target, net, example_input, layout, dt, options)
+    except TimeTaken:
+        layout = Layout(layout.axes + 1, "the forward's loop over time")
+        return _traced(target, net, example_input, layout, dt, options)
+
+
+def _traced(
+    target: Target,
+    net: nn.Module,
+    example_input: object,
+    layout: Layout,
+    dt: float,
+    options: ExportOptions,
+) -> Trace:
     examples = examples_of(target, net, example_input, layout)
     tracer = _Tracer(target, net, layout, dt, options)
     with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():
@@ -94,7 +112,9 @@ class _Tracer:
         self.complaints = Complaints(net, ("torch", "nir", "nirgen.runtime", *target.packages))
         self.hooked: dict[str, None] = {}
         self.skipped: dict[str, nn.Module] = {}
-        self.called: set[int] = set()  # modules with state
+        self.rounds = Rounds(target, self)
+        self.written = Written()
+        self.fed_back: dict[nn.Module, FedBack] = {}
 
     def run(self, examples: Examples) -> Trace:
         """Call the network; raises all problems at once."""
@@ -103,6 +123,8 @@ class _Tracer:
         args, others = sources[: len(examples.positional)], sources[len(examples.positional) :]
         try:
             result = self.call(self.net, args, dict(zip(examples.by_keyword, others, strict=True)))
+        except TimeTaken:
+            raise
         except _Halt:
             raise self.complaints.refusal() from None
         except Exception as error:
@@ -153,31 +175,70 @@ class _Tracer:
         system = getattr(module, "dynamics", None)
         with self.complaints.inside(module):
             if isinstance(system, Recurrent):
-                return containers.hosted(self, system, signals_in((args, kwargs)))
-            if self.is_traced_through(module) and type(module) not in self.target.containers:
+                inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
+                return self.rounds.returned(module, containers.hosted(self, system, inputs))
+            if self.is_traced_through(module) and self.target.way(type(module)) is None:
                 return module.forward(*args, **kwargs)
             return self._layer(module, args, kwargs)
 
-    def _layer(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signal:
-        """The output of a layer, which is converted, not executed."""
-        signals = signals_in((args, kwargs))
+    def _layer(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What a layer returns, which is converted, not executed."""
+        signals = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
         if not signals:
             self.problem(*demands.OF_A_CONSTANT)
             raise _Halt
         x = signals[0]
-        way = self.target.containers.get(type(module))
+        way = self.target.way(type(module))
         if way is None and self._exporter(module) is None:
             self.problem(*demands.unmapped(self.target, type(module)))
-        elif len(args) + len(kwargs) != 1 or len(signals) != 1:
+            return self.rounds.returned(module, x.guess())
+        given = self._given(module, args, kwargs)
+        if given is None:
+            return self.rounds.returned(module, x.guess())
+        for complaint in self._complaints_of(module, x):
+            self.problem(*complaint)
+        if way and not self.rounds.variables(module):
+            return self._contained(way, module, x, given)
+        return self._at_its_step(module, x, given)
+
+    def _at_its_step(self, module: nn.Module, x: Signal, given: list[Any]) -> Any:
+        """What a layer returns at this step of time; it is converted at the first."""
+        wrong = self.rounds.complaint(module, x, given)
+        if wrong is not None:
+            self.problem(*wrong)
+            return self.rounds.returned(module, x.guess())
+        way = self.target.way(type(module))
+        if way:
+            y = self._contained(way, module, x, [])
+            return self.rounds.returned(module, self.rounds.note(module, x, y))
+        y = self.rounds.again(module, x)
+        if y is None:
+            y = self._converted(module, x)
+            for complaint in self.rounds.started_elsewhere(given, self.record.last()):
+                self.problem(*complaint)
+        return self.rounds.returned(module, self.rounds.note(module, x, y))
+
+    def _given(
+        self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> list[Any] | None:
+        """What a layer is called with besides its input; None, and a problem, if that is wrong."""
+        first, *given = _in_order(module, args, kwargs)
+        if isinstance(first, tuple) and self.target.way(type(module)) is not None:
+            first, given = first[0], [*first[1:], *given]
+        if isinstance(first, (tuple, list)):
+            self.problem(
+                "gets the output and the state of the layer before as one",
+                "pass on the output alone, or run the layers in a container that does",
+            )
+            return None
+        takes = self.rounds.calling(module).takes or self.target.way(type(module))
+        if not isinstance(first, Signal) or (given and not takes):
             self.problem(
                 f"is called with {len(args) + len(kwargs)} arguments",
                 "call it with one tensor; NIR's nodes take one input",
             )
-        else:
-            for complaint in self._complaints_of(module, x):
-                self.problem(*complaint)
-            return self._contained(way, module, x) if way else self._converted(module, x)
-        return x.guess()
+            return None
+        return given
 
     def _exporter(self, module: nn.Module) -> Exporter | None:
         """What converts a layer: by its class, or by that of the system that it hosts."""
@@ -189,10 +250,10 @@ class _Tracer:
         mapped = type(module) in self.target.exporters
         return hosted if isinstance(hosted, Dynamics) and not mapped else module
 
-    def _contained(self, way: str, container: nn.Module, x: Signal) -> Signal:
-        """The signal behind a container."""
+    def _contained(self, way: str, container: nn.Module, x: Signal, given: list[Any]) -> Any:
+        """What a container returns."""
         try:
-            return containers.WAYS[way](self, container, x)
+            return containers.WAYS[way](self, container, x, *given)
         except ExportRefused as refusal:
             self.complaints.take(refusal.problems)
             return x.guess()
@@ -311,10 +372,6 @@ class _Tracer:
         """What is wrong with a call of a layer, whatever the layer computes."""
         if id(module) not in self.complaints.paths:
             yield demands.UNREGISTERED
-        if id(module) in self.called:
-            yield demands.called_again(module)
-        if memory(self.target, module):
-            self.called.add(id(module))
         yield from demands.wrong_axes(self.target, self.layout, module, x)
         yield from demands.weights_of_hooks(module)
 
@@ -331,6 +388,10 @@ class _Tracer:
         if function in operations.QUERIES:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
+        if function is torch.Tensor.__setitem__ and self.written.take(*args):
+            return None
+        if any(isinstance(signal, Held) for signal in signals_in((args, kwargs))):
+            return self._of_states(function, args, kwargs)
         operation = operations.OPERATIONS.get(function)
         try:
             if operation is None or not _takes(operation, args, kwargs):
@@ -339,6 +400,24 @@ class _Tracer:
             return operation(*args, **kwargs)
         except Unsupported as refusal:
             return self._refused_operation(function, refusal, signals_in((args, kwargs)))
+
+    def _of_states(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What stands in for a torch function that was given a layer's state."""
+        result = states.operate(function, args)
+        if result is not None:
+            return result
+        refusal = Unsupported(*refusing.COMPUTES_WITH_STATE)
+        return self._refused_operation(function, refusal, signals_in((args, kwargs)))
+
+    def is_input(self, x: Signal) -> bool:
+        """Whether a signal is what the network was given."""
+        return all(0 <= source < self.record.inputs for source in x.sources)
+
+    def alike(self, x: Signal, y: Signal) -> bool:
+        """Whether two signals are the same one, maybe of different steps of time."""
+        return x.features == y.features and self.record.alike(x.sources, y.sources)
 
     def insert(
         self, name: str, node: nir.NIRNode, x: Signal, features: Shape, *, junction: bool = False
@@ -366,6 +445,7 @@ class _Tracer:
         # An imported network returns (output, state), as nirtorch has it, and keeps its state.
         if isinstance(self.net, fx.GraphModule) and _is_output_and_state(result):
             result = result[0]
+        result = states.without_states(result)
         if isinstance(result, Mapping) and all(isinstance(key, str) for key in result):
             return tuple(self._output(key, value, f" in {key!r}") for key, value in result.items())
         if isinstance(result, (tuple, list)) and result:
@@ -374,6 +454,10 @@ class _Tracer:
         return (self._output("", result, ""),)
 
     def _output(self, name: str, value: object, where: str) -> Port:
+        value = self.written.result(value)
+        if isinstance(value, Held):
+            self.problem(f"forward returns a layer's state{where}", refusing.COMPUTES_WITH_STATE[1])
+            return Port(name, ())
         if isinstance(value, Signal):
             self._demand_whole(value, where)
             return _port(name, value, value.sources)
@@ -385,11 +469,26 @@ class _Tracer:
         return Port(name, ())
 
     def _demand_whole(self, value: Signal, where: str) -> None:
-        if len(value.leading.shape) != self.layout.axes:
+        loops = self.rounds.most > 1 or value.leading.inside
+        if loops and len(value.leading.shape) != 2 and not value.uncertain:
+            self.problem(
+                f"forward runs over time and returns one step of its output{where}",
+                "return all steps: collect them in a list, and return torch.stack(list)",
+            )
+        elif not loops and len(value.leading.shape) != self.layout.axes:
             self.problem(
                 f"forward returns {tuple(value.shape)}{where}, with time and batch in one axis",
                 "give the output the axes that the input has",
             )
+
+
+def _in_order(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call, in the order of the forward's parameters."""
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    except TypeError:
+        return (*args, *kwargs.values())
+    return (*bound.args, *bound.kwargs.values())
 
 
 def _port(name: str, signal: Signal, inputs: Sources = ()) -> Port:

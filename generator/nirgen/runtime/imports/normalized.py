@@ -8,6 +8,7 @@ is reset to 0, and what is left of the node's parameters is an affine map of the
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import nir
 import torch
@@ -37,10 +38,9 @@ class Normalized(nn.Module):
         self.register_buffer("shift", shift)
         self.node = node
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Input [..., *features] to spikes of the same shape."""
-        spikes: torch.Tensor = self.neuron(x * self.gain + self.shift)
-        return spikes
+    def forward(self, x: torch.Tensor, *state: Any) -> Any:
+        """Input [..., *features] to what the layer returns for it; the layer's state is its own."""
+        return self.neuron(x * self.gain + self.shift, *state)
 
 
 def to_nir_again(module: Normalized, at: ExportSite) -> nir.NIRNode:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,16 +20,18 @@ class Recurrent(Dynamics):
     """A cycle, or several that share nodes, as one discrete system.
 
     Its state is what the cut edges carry: the previous step's values, zero at the first. The nodes
-    themselves are layers of the framework, with memories of their own.
+    themselves are layers of the framework, with memories of their own; or with states that are
+    handed on, and are a part of the cycle's.
 
     Attributes:
-        body: one step: `(*inputs, *previous) -> (outputs, following)`, where `outputs` are the
-            values that other nodes need, and `following` are the `previous` of the next step.
+        body: one step: `(*inputs, *memory) -> (outputs, memory)`, where `outputs` are the values
+            that other nodes need, and the memory is the previous values and then the states.
         inputs: the number of inputs.
         rank: the number of feature axes of the first input.
         shapes: the features of the previous values.
         one_step: the attribute of the layers, and its value, by which they take one step a call;
             None if they always do.
+        starts: what the layers are given as their states at the first step, by name.
     """
 
     def __init__(
@@ -37,27 +42,29 @@ class Recurrent(Dynamics):
         previous: Sequence[str],
         shapes: Sequence[Shape],
         one_step: tuple[str, str] | None,
+        starts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.body = body
         self.inputs = inputs
         self.rank = rank
-        self.memory = tuple(previous)
+        self.memory = (*previous, *starts)
         self.shapes = tuple(shapes)
         self.one_step = one_step
+        self.starts = tuple(starts.values())
 
     def step(self, *arguments: Any) -> tuple[Any, ...]:
         """One step of inputs [..., *features]."""
-        inputs, previous = arguments[: self.inputs], arguments[self.inputs :]
-        outputs, following = self.body(*inputs, *self._started(inputs[0], previous))
+        inputs, memory = arguments[: self.inputs], arguments[self.inputs :]
+        outputs, following = self.body(*inputs, *self._started(inputs[0], memory))
         return (_one_or_all(outputs), *following)
 
     def steps(self, *arguments: Any) -> tuple[Any, ...]:
         """T steps of inputs [T, ..., *features], one after the other."""
-        inputs, previous = arguments[: self.inputs], arguments[self.inputs :]
+        inputs, memory = arguments[: self.inputs], arguments[self.inputs :]
         each_step = []
         with self._layers_at_one_step():
-            carried: Sequence[Any] = self._started(inputs[0][0], previous)
+            carried: Sequence[Any] = self._started(inputs[0][0], memory)
             for step in zip(*inputs, strict=True):
                 outputs, carried = self.body(*step, *carried)
                 each_step.append(outputs)
@@ -81,12 +88,13 @@ class Recurrent(Dynamics):
             for layer, held in others:
                 setattr(layer, attribute, held)
 
-    def _started(self, like: torch.Tensor, previous: Sequence[Any]) -> list[torch.Tensor]:
-        """The previous values, zero where there was no step before."""
+    def _started(self, like: torch.Tensor, memory: Sequence[Any]) -> list[Any]:
+        """The memory; where there was no step before, zeros and the layers' own beginnings."""
         leading = like.shape[: like.dim() - self.rank]
+        zeros = (partial(like.new_zeros, leading + shape) for shape in self.shapes)
+        begin = (*zeros, *(partial(copy.copy, start) for start in self.starts))
         return [
-            like.new_zeros(leading + shape) if value is None else value
-            for value, shape in zip(previous, self.shapes, strict=True)
+            first() if value is None else value for value, first in zip(memory, begin, strict=True)
         ]
 
 

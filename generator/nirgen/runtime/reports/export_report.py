@@ -51,8 +51,12 @@ class ExportLog:
 
     def follow(self, traced: Trace, used: Trace) -> None:
         """Note what the network calls, and that of it only some is used."""
-        nodes = {id(call.node) for call in used.calls}
-        self.unread = [call for call in traced.calls if call.layer and id(call.node) not in nodes]
+        layers = {(id(call.layer), call.part) for call in used.calls}
+        self.unread = [
+            call
+            for call in traced.calls
+            if call.layer and (id(call.layer), call.part) not in layers
+        ]
         self.skipped = traced.skipped
 
     @property
