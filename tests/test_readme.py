@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nir
 import pytest
+import torch
 
 import nir_exchange
 from tests.graphs import assert_same_graph
@@ -65,12 +67,30 @@ def test_the_files(scope: dict[str, object], tmp_path: Path) -> None:
         assert_same_graph(read, nir_exchange.read(tmp_path / name))
 
 
-def test_what_is_drawn(scope: dict[str, object], tmp_path: Path) -> None:
-    command, _, shown = next(b for b in blocks("console") if "draw" in b).partition("\n")
+def test_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"nir_exchange": nir_exchange}
+    torch.manual_seed(0)
+    exec(blocks("python")[0], names)
+    command, _, shown = next(b for b in blocks("console") if " verify " in b).partition("\n")
+    assert typed(command, tmp_path) == shown
+    capsys.readouterr()
+    exec(blocks("python")[5], names)
+    assert capsys.readouterr().out.rstrip("\n") in outputs()
+
+
+def typed(command: str, cwd: Path) -> str:
+    """What `$ nir-exchange ...` prints."""
     program = Path(sys.executable).with_name("nir-exchange")
-    typed = [str(program), *command.split()[2:]]
-    done = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (shown, "")
+    line = [str(program), *command.split()[2:]]
+    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_what_is_drawn(scope: dict[str, object], tmp_path: Path) -> None:
+    command, _, shown = next(b for b in blocks("console") if " draw " in b).partition("\n")
+    assert typed(command, tmp_path) == shown
     assert (tmp_path / "network.svg").exists()
 
 

@@ -10,14 +10,19 @@ framework and no torch; importing one of its converters imports what that conver
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import nir
+    import torch
+    from torch import nn
 
     from nirgen.graphs.drawing.drawing import Drawing
     from nirgen.runtime.reports.report import Report
+    from nirgen.verifying.verification import Verification
 
 
 def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
@@ -126,3 +131,72 @@ def draw(
     from nirgen.graphs.drawing import drawing
 
     return drawing.draw(graph, path, direction=direction, most=most)
+
+
+def verify(
+    a: nn.Module | nir.NIRGraph | str | Path,
+    b: nn.Module | nir.NIRGraph | str | Path,
+    x: Any = None,
+    *,
+    dt: float = 1e-4,
+    run_in: str | tuple[str, str] = "reference",
+    dtype: torch.dtype | None = None,
+    if_gain: Literal["as_written", "per_step"] = "as_written",
+    steps: int = 200,
+    batch: int = 1,
+    seed: int = 0,
+    tolerance: float | None = None,
+    traces: bool = False,
+    progress: Callable[[], None] = lambda: None,
+) -> Verification:
+    """Run two networks side by side, and say where they first differ.
+
+    Nodes are matched by their names in the graph: an import knows them, and those of another
+    network are the names that an export gives. Spikes must be equal, other numbers nearly so.
+    Networks are run from their start on and in evaluation mode, and are left as they were found.
+
+    Args:
+        a, b: what to compare: networks, hand-written or imported; graphs; or paths of NIR files.
+        x: what both are given, [time, batch, *features]; of several inputs a tuple in the order of
+            a's, or a dictionary by the names of a's Inputs. None for random numbers, whose scale is
+            the smallest power of 4 at which most nodes fire.
+        dt: the time step, in seconds.
+        run_in: the converter that graphs are imported with, or one for each.
+        dtype: the precision of what is imported; None for that of the network beside it, or double
+            precision if there is none.
+        if_gain: as in `import_from_nir`.
+        steps, batch, seed: of random numbers.
+        tolerance: how far numbers that are no spikes may be apart, as a part of the largest number
+            of the node so far; None for 1e-9 in double and 1e-4 in single precision.
+        traces: whether to record what can be plotted; both run twice then.
+        progress: called after each step.
+
+    Returns:
+        What was found: it prints as a table, shows as one in a notebook, turns into JSON, and
+        `plot(path)` draws it.
+
+    Raises:
+        InvalidArgument: an argument can't be meant, or the two have nothing in common.
+        InvalidFile, InvalidGraph: a graph means nothing.
+        ImportRefused, ExportRefused: a framework can't compute a graph, or NIR can't hold a
+            network.
+    """
+    from nirgen.verifying import verify as verifying
+    from nirgen.verifying.sides import Converters
+
+    targets = (run_in, run_in) if isinstance(run_in, str) else run_in
+    run = verifying.Run(dt, targets, dtype, if_gain, steps, batch, seed, tolerance)
+    converters = Converters(_PACKAGES, _converter)
+    return verifying.verify(a, b, x, run, converters, traces=traces, progress=progress)
+
+
+_PACKAGES = {
+    "reference": ("nirgen",),
+    "spikingjelly": ("spikingjelly",),
+    "torch_nn": ("torch",),
+}
+"""By converter, the packages whose modules it takes."""
+
+
+def _converter(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

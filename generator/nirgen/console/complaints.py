@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nirgen.runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, NirExchangeError
+from nirgen.runtime.errors import ExportRefused, ImportRefused, NirExchangeError
 
 REFUSED, NOT_DONE, OURS = 1, 2, 3
 """Exit statuses, as `nirgen.console.main` documents them."""
@@ -27,9 +27,9 @@ class Complaint:
 def complaint(error: Exception, at_length: bool) -> Complaint:
     """What to say of an error; all problems `at_length`, or else the first few."""
     if isinstance(error, NirExchangeError):
-        asked_wrongly = isinstance(error, (InvalidArgument, InvalidFile, InvalidGraph))
+        refused = isinstance(error, (ExportRefused, ImportRefused))
         text = str(error) if at_length else _few(error)
-        return Complaint(text, NOT_DONE if asked_wrongly else REFUSED)
+        return Complaint(text, REFUSED if refused else NOT_DONE)
     if isinstance(error, OSError) and error.filename is not None:
         return Complaint(_file(error), NOT_DONE)
     if isinstance(error, OSError):

@@ -27,6 +27,7 @@ from nirgen.console.frame import Failure
 COMMANDS: Mapping[str, str] = {
     "info": "Show what is in a NIR file.",
     "check": "Say what a framework would make of it.",
+    "verify": "Run it in two frameworks, and say where they differ.",
     "draw": "Draw the graph in a NIR file.",
     "convert": "Rewrite it: repaired, flat, smaller, in other numbers.",
     "support": "List the layers and nodes that are supported, and how well.",

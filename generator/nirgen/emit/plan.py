@@ -91,6 +91,11 @@ class PackagePlan:
     in_order: tuple[str, ...]
 
     @property
+    def top_packages(self) -> list[str]:
+        """What the import paths of its layers begin with."""
+        return list(dict.fromkeys(path.partition(".")[0] for path in self.framework.packages))
+
+    @property
     def others(self) -> list[str]:
         """The converters that this one takes layers from."""
         return sorted({name for name in (self.base, self.fallback) if name is not None})

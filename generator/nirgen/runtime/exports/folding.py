@@ -64,4 +64,5 @@ def _with(call: Call, behind: Call) -> Call:
         node=followed_by(call.node, *gain_and_offset(behind.node)),
         annotations=(*call.annotations, *behind.annotations),
         notes=(*call.notes, f"{behind.path} ({kind}) is folded into it"),
+        behind=behind.layer,
     )

@@ -55,6 +55,7 @@ class Call(Reader):
             otherwise be written out at each of its readers.
         notes: what else became of the layer, for people.
         cases: which cases of the mapping applied.
+        behind: the last of the layers that were folded into it; None if there are none.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Call(Reader):
     junction: bool = False
     notes: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
+    behind: nn.Module | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Two networks, run side by side: `verify.verify` is the way in."""
