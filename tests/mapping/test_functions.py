@@ -17,6 +17,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "exp": st.floats(-20, 20),
     "log": st.floats(1e-6, 1e6),
     "sqrt": st.floats(0, 1e6),
+    "float32": st.floats(-1e6, 1e6),
     "pair": st.one_of(st.integers(0, 9), st.tuples(st.integers(0, 9), st.integers(0, 9))),
     "single": st.one_of(st.integers(0, 9), st.tuples(st.integers(0, 9))),
     "pair_or_word": st.one_of(st.integers(0, 9), st.just("same")),

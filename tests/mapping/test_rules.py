@@ -95,6 +95,23 @@ CASES = {
         "`store_v_seq` of neuron.LIFNode is not accounted for",
         "bind, derive, fix or ignore it (with a reason)",
     ),
+    "two fields of one name": (
+        "spikingjelly/signatures.yaml", "neuron.LIFNode:\n",
+        "neuron.LIFNode:\n  p: {type: neuron.P, fields: {tau: {type: float}}}\n",
+        "mappings/spikingjelly/signatures.yaml:25:3: `neuron.LIFNode` has two parameters `tau`",
+        "formulas can't tell them apart",
+    ),
+    "structure of no module": (
+        "spikingjelly/signatures.yaml", "neuron.LIFNode:\n",
+        "neuron.LIFNode:\n  p: {type: cells.P, fields: {rate: {type: float}}}\n",
+        "mappings/spikingjelly/signatures.yaml:24:31: `cells` of `rate` is no module that "
+        "framework.yaml declares",
+        "there are: layer, neuron, nn",
+    ),
+    "time step that is none": (
+        LIF, "options: [step_mode]", "options: [step_mode]\ntime_step: taw",
+        "mappings/spikingjelly/lif_node.yaml:36:1: the layer has no `taw`", "did you mean `tau`?",
+    ),
     "new parameter in a release": (
         "spikingjelly/signatures.yaml",
         "neuron.LIFNode:\n", "neuron.LIFNode:\n  v_floor: {type: float, default: 0.0}\n",

@@ -293,3 +293,36 @@ def test_scalars_are_read_back(value: Constant) -> None:
 )
 def test_file_names(cls: str, stem: str) -> None:
     assert file_stem(cls) == stem
+
+
+STRUCTURES = """
+from typing import NamedTuple
+def nothing(v): ...
+class Parameters(NamedTuple):
+    tau_inv: float
+    left: object = nothing
+class Base:
+    def __init__(self, activation, p, dt: float = 1e-3): ...
+class LIFCell(Base):
+    def __init__(self, p: Parameters = Parameters(0.5), **kwargs):
+        super().__init__(activation=None, p=p, **kwargs)
+class Nothing:
+    pass
+"""
+
+
+def test_structures_and_what_a_base_takes(install: Install, folder: Path) -> None:
+    """The fields of a named tuple, and the base's own parameters where they are passed on."""
+    install(STRUCTURES)
+    assert new("cells.LIFCell") == 0
+    written = (folder / "signatures.yaml").read_text(encoding="utf-8")
+    assert written.endswith(
+        "cells.LIFCell:\n"
+        "  p:\n"
+        "    type: cells.Parameters\n"
+        "    fields:\n"
+        "      tau_inv: {type: float}\n"
+        "      left: {type: object, default: nothing}\n"
+        "  dt: {type: float, default: 0.001}\n"
+    )
+    assert main(["signatures"]) == 0

@@ -13,7 +13,7 @@ COMPARED = {
         # as statements
         "equation", "source", "because", "instead", "read", "attributes", "state", "calls", "part",
         "fold",
-        "normalize", "choices", "derive", "fix", "options", "ignore", "domain",
+        "normalize", "choices", "derive", "time_step", "fix", "options", "ignore", "domain",
         # by themselves
         "reject", "examples",
         # where it is said

@@ -31,8 +31,9 @@ def to_nir(
 ) -> nir.Affine | nir.Conv1d | nir.Conv2d:
     """The node that computes what the layer does: Affine, Conv1d, Conv2d.
 
-    mappings/spikingjelly/batch_norm.yaml:14::
+    mappings/spikingjelly/batch_norm.yaml:15::
 
+        bias             = module.bias is not None
         node.weight      = diagonal(gain / sqrt(var + eps))        where rank == 1
         node.bias        = offset - mean * gain / sqrt(var + eps)  where rank == 1
         node.input_shape = length                                  where rank == 2
@@ -54,6 +55,7 @@ def to_nir(
     eps = at.number("eps", module.eps)
     affine = bool(module.affine)
     track_running_stats = bool(module.track_running_stats)
+    bias = module.bias is not None
     if track_running_stats is not True:
         raise at.refuse(
             f"track_running_stats is {track_running_stats!r}: without running statistics each "
@@ -64,6 +66,11 @@ def to_nir(
         raise at.refuse(
             f"affine is {affine!r}: the layer has no weight and bias",
             "construct it with affine=True, whose weight is 1 and bias 0 until trained",
+        )
+    if bias is not True:
+        raise at.refuse(
+            f"bias is {bias!r}: the layer has no bias",
+            "construct it with bias=True, which is 0 until trained",
         )
     mean = at.array("running_mean", module.running_mean)
     var = at.array("running_var", module.running_var)

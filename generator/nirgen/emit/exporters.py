@@ -67,6 +67,7 @@ class _Exporter:
         self.scope = Scope({})
 
     def statements(self) -> Iterator[Statement]:
+        yield from self._time_step()
         yield from self._parameters()
         yield from self._fixed()
         yield from self._attributes()
@@ -86,6 +87,11 @@ class _Exporter:
 
     # --- reading ---
 
+    def _time_step(self) -> Iterator[Statement]:
+        name = self.mapping.time_step
+        if name is not None:
+            yield call("at.demand_time_step", quote(name), f"module.{self.signature[name].held}")
+
     def _parameters(self) -> Iterator[Statement]:
         wanted = self.mapping.parameters_read()
         for name, parameter in self.signature.items():
@@ -98,7 +104,9 @@ class _Exporter:
             yield Line(f"{name} = at.array({quote(attribute)}, module.{attribute})")
 
     def _read(self, name: str, parameter: Parameter) -> str:
-        held = f"module.{name}"
+        held = f"module.{parameter.held}"
+        if parameter.of is not None:
+            return f"at.named({quote(name)}, {held}, {parameter.of})"
         if name in self.mapping.read:
             formula = self.mapping.read[name]
             held = show(formula, {n: f"module.{n}" for n in names(formula)}, constant)

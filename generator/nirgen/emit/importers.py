@@ -37,7 +37,9 @@ from nirgen.mapping.model import (
     FrameworkMappings,
     LayerMapping,
     Node,
+    Parameter,
     Part,
+    Structure,
 )
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import simpler, where
@@ -63,6 +65,7 @@ class _Normalizer:
             raise ValueError(f"{mapping.file} has no `normalize`")
         self.mapping = mapping
         self.form = mapping.normalize
+        self.signature = framework.signatures[mapping.layers[0]]
         self.presets = framework.framework.preset is not None
         self.node = node
         self.scope = Scope({"dt": "at.dt"})
@@ -77,7 +80,9 @@ class _Normalizer:
         yield Line(f"gain = {self.scope.code(self.form.gain)}")
         yield Line(f"shift = {self.scope.number(self.form.shift)}")
         yield Line("")
-        yield call(self.mapping.layers[0], before="made = ", **dict(self._arguments()))
+        structures, arguments = structured(self.signature, dict(self._arguments()))
+        yield from structures
+        yield call(self.mapping.layers[0], before="made = ", **arguments)
         learned = learned_tensors(self.mapping, self.uniform)
         if learned:
             yield call("at.load", "made", **learned)
@@ -115,6 +120,8 @@ class _Normalizer:
         for name, formula in self.form.layer.items():
             literal = isinstance(formula, Literal)
             yield name, self.uniform.number(formula) if literal else name
+        if self.mapping.time_step is not None:
+            yield self.mapping.time_step, "at.dt"
 
     def _starts(self) -> Iterator[Statement]:
         for variable, formula in self.form.start.items():
@@ -126,6 +133,35 @@ class _Normalizer:
                 yield call("preset", "made", attribute, f"at.one({quote(variable)}, {value})")
             else:
                 yield call("at.demand_all", f"{value} == 0", quote(f"{show(formula)} == 0"))
+
+
+def structured(
+    signature: Mapping[str, Parameter], arguments: Mapping[str, str]
+) -> tuple[list[Statement], dict[str, str]]:
+    """What makes a constructor's structures of their fields, and its arguments with them.
+
+    A word that names something in a module is passed as that.
+    """
+    fields: dict[Structure, dict[str, str]] = {}
+    passed: dict[str, str] = {}
+    for name, text in arguments.items():
+        parameter = signature[name]
+        value = text if parameter.of is None else _named(parameter.of, text)
+        if parameter.part_of is None:
+            passed[name] = value
+        else:
+            fields.setdefault(parameter.part_of, {})[name] = value
+            passed[parameter.part_of.parameter] = parameter.part_of.parameter
+    makers: list[Statement] = [
+        call(structure.cls, before=f"{structure.parameter} = ", **held)
+        for structure, held in fields.items()
+    ]
+    return makers, passed
+
+
+def _named(module: str, text: str) -> str:
+    """What a word names in a module: `reset.reset_subtract`."""
+    return f"{module}.{text[1:-1]}" if text.startswith('"') else f"getattr({module}, {text})"
 
 
 def learned_tensors(mapping: LayerMapping, scope: Scope) -> dict[str, str]:
@@ -416,7 +452,8 @@ class _Importer:
 
     def _layer(self) -> Iterator[Statement]:
         make = f"{self.mapping.layers[0]}"
-        arguments = dict(self._arguments())
+        structures, arguments = structured(self.signature, dict(self._arguments()))
+        yield from structures
         learned = self._learned()
         if not self._has_tensors() and not learned:
             yield call(make, before="return ", **arguments)
@@ -443,6 +480,8 @@ class _Importer:
                 yield name, constant(self.fixed_by_node[name])
             elif name in found:
                 yield name, name
+            elif name == self.mapping.time_step:
+                yield name, "at.dt"
             elif name in self.mapping.derive:
                 yield name, self._derived(self.mapping.derive[name])
             elif name in self.mapping.fix and self.mapping.fix[name].value != parameter.default:

@@ -188,12 +188,19 @@ def _without_node(mapping: LayerMapping) -> tuple[str, ...]:
 
 def _imports(framework: Framework, aliases: set[str]) -> tuple[tuple[str, str], ...]:
     """`(package, name)` of every module that layer names start with, in import order."""
-    paths = sorted(framework.modules[alias] for alias in aliases)
-    return tuple((path.rpartition(".")[0], path.rpartition(".")[2]) for path in paths)
+    paths = sorted((framework.modules[alias], alias) for alias in aliases)
+    return tuple((path.rpartition(".")[0], _as(path, alias)) for path, alias in paths)
+
+
+def _as(path: str, alias: str) -> str:
+    """What is imported of a module's package, by the name that mappings have for the module."""
+    name = path.rpartition(".")[2]
+    return name if name == alias else f"{name} as {alias}"
 
 
 def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings) -> ModulePlan:
     used = {layer.rpartition(".")[0] for layer in mapping.layers}
+    used |= {m for p in framework.signature(mapping).values() for m in p.modules}
     to_nir = _to_nir(mapping, framework, mappings)
     from_nir = tuple(_from_nir(mapping, framework, mappings.nodes[n]) for n in _imported(mapping))
     if mapping.normalize is not None:

@@ -7,6 +7,7 @@ and by the name under which `nirgen.runtime.functions` has it, which is what con
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,11 @@ def _any_nonzero(size: Any) -> bool:
     return any(size) if isinstance(size, tuple) else bool(size)
 
 
+def _float32(x: float) -> float:
+    rounded: float = struct.unpack("f", struct.pack("f", x))[0]
+    return rounded
+
+
 FUNCTIONS: dict[str, Function] = {
     function.name: function
     for function in (
@@ -70,6 +76,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("exp", 1, math.exp, "log", "e to the power x"),
         Function("log", 1, math.log, "exp", "the natural logarithm"),
         Function("sqrt", 1, math.sqrt, None, "the square root"),
+        Function("float32", 1, _float32, None, "the number in single precision"),
         Function("pair", 1, _pair, "pair", "(height, width) of one number or two"),
         Function("single", 1, _single, "single", "the one size of a number or a sequence of one"),
         Function("pair_or_word", 1, _pair_or_word, "pair_or_word", "`pair`, or a word as it is"),

@@ -74,11 +74,20 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Structure:
+    """A constructor parameter that holds others as its fields, and the class of what is passed."""
+
+    parameter: str
+    cls: str
+
+
+@dataclass(frozen=True)
 class Parameter:
-    """A constructor parameter, as the framework's signature has it.
+    """A constructor parameter, as the framework's signature has it; or a field of one.
 
     Of its `type`, the generator knows `float`, `int`, `bool`, and `Tensor` (a number for each
-    neuron, or for all), each also as `Optional[...]`; any other is passed on as it is.
+    neuron, or for all), each also as `Optional[...]`; any other is passed on as it is. Where there
+    is an `of`, the words of its type are names in that module, and what they name is passed.
     """
 
     name: str
@@ -86,6 +95,19 @@ class Parameter:
     required: bool
     default: Constant
     at: Location
+    part_of: Structure | None = None
+    of: str | None = None
+
+    @property
+    def held(self) -> str:
+        """Where a live layer has it: `p.tau_mem_inv`."""
+        return self.name if self.part_of is None else f"{self.part_of.parameter}.{self.name}"
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """What the names start with that making it takes."""
+        made = () if self.part_of is None else (self.part_of.cls.rpartition(".")[0],)
+        return frozenset((*made, self.of) if self.of else made)
 
 
 @dataclass(frozen=True)
@@ -128,6 +150,7 @@ class Framework:
         packages: what is defined in them, and not mapped, is an unmapped layer.
         modules: what the names of layers start with: the module to import.
         fires: how its neurons compare v with v_threshold, `>` or `>=`.
+        dt: the time step, in seconds, where a caller gives none.
         options: switches of the import.
         calls: how its layers with state are called; the first way whose condition holds.
         sequences: classes that take an axis of time in front, where all others take one step.
@@ -146,6 +169,7 @@ class Framework:
     modules: Mapping[str, str]
     mode: Mode | None
     fires: str
+    dt: str
     options: Mapping[str, Option]
     calls: tuple[Called, ...]
     sequences: tuple[str, ...]
@@ -301,6 +325,7 @@ class LayerMapping:
         calls: how the layer is called, if otherwise than the framework's others.
         part: what holds in every case.
         derive: constructor parameters that follow from the node.
+        time_step: the constructor parameter that is the time step.
         domain: the values for which the formulas hold, by parameter.
     """
 
@@ -324,6 +349,7 @@ class LayerMapping:
     normalize: Normalization | None
     choices: tuple[Choice, ...]
     derive: Mapping[str, Expression]
+    time_step: str | None
     fix: Mapping[str, Fixed]
     reject: tuple[Rejection, ...]
     options: tuple[str, ...]

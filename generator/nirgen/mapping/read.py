@@ -31,6 +31,7 @@ from nirgen.mapping.model import (
     Parameter,
     Part,
     Rejection,
+    Structure,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
 from nirgen.mapping.source import Constant, Scalar, Sequence, Tree
@@ -263,6 +264,7 @@ def _framework(entries: _Entries) -> Framework:
         modules=entries.texts("modules"),
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
         fires=_comparison(entries),
+        dt=entries.text("dt") or "1e-4",
         options=entries.entries("options").each(_option),
         calls=_calls(entries),
         sequences=entries.words("sequences"),
@@ -351,16 +353,41 @@ def _mode(entries: _Entries) -> Mode:
 
 def _signatures(entries: _Entries) -> dict[str, dict[str, Parameter]]:
     def signature(layer: str, tree: Tree, at: Location) -> dict[str, Parameter]:
-        parameters = _Entries.of(tree, f"the signature of `{layer}`", entries.problems)
-        return parameters.each(lambda n, t, a: _parameter(n, t, a, entries.problems))
+        given = _Entries.of(tree, f"the signature of `{layer}`", entries.problems)
+        found: dict[str, Parameter] = {}
+        for several in given.each(lambda n, t, a: _parameters(n, t, a, entries.problems)).values():
+            for parameter in several:
+                if parameter.name in found:
+                    what = f"`{layer}` has two parameters `{parameter.name}`"
+                    entries.problems.add(parameter.at, what, "formulas can't tell them apart")
+                found[parameter.name] = parameter
+        return found
 
     return entries.each(signature)
 
 
-def _parameter(name: str, tree: Tree, at: Location, problems: Problems) -> Parameter:
+def _parameters(name: str, tree: Tree, at: Location, problems: Problems) -> tuple[Parameter, ...]:
+    """One parameter, or the fields of one that is a structure."""
     entries = _Entries.of(tree, f"the parameter `{name}`", problems)
-    required = "default" not in entries.keys
-    parameter = Parameter(name, entries.text("type"), required, entries.constant("default"), at)
+    if "fields" not in entries.keys:
+        return (_parameter(name, entries, at),)
+    structure = Structure(name, entries.text("type", required=True))
+    fields = entries.entries("fields").each(
+        lambda n, t, a: _parameter(n, _Entries.of(t, f"the field `{n}`", problems), a)
+    )
+    entries.refuse_the_rest()
+    return tuple(replace(field, part_of=structure) for field in fields.values())
+
+
+def _parameter(name: str, entries: _Entries, at: Location) -> Parameter:
+    parameter = Parameter(
+        name=name,
+        type=entries.text("type"),
+        required="default" not in entries.keys,
+        default=entries.constant("default"),
+        at=at,
+        of=entries.text("of") or None,
+    )
     entries.refuse_the_rest()
     return parameter
 
@@ -393,6 +420,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         normalize=_normalization(entries),
         choices=_choices(entries.entries("cases")),
         derive=entries.formulas("derive"),
+        time_step=entries.text("time_step") or None,
         fix=_fix(entries.entries("fix")),
         reject=tuple(_rejection(tree, entries.problems) for tree in entries.items("reject")),
         options=entries.words("options"),

@@ -60,6 +60,11 @@ def layers_have_signatures(
         if not dot or module not in framework.framework.modules:
             mend = did_you_mean(module, framework.framework.modules)
             problems.add(at, f"`{layer}` is in no module that framework.yaml declares", mend)
+        declared = framework.framework.modules
+        for parameter in framework.signatures.get(layer, {}).values():
+            for module in sorted(parameter.modules - set(declared)):
+                what = f"`{module}` of `{parameter.name}` is no module that framework.yaml declares"
+                problems.add(parameter.at, what, did_you_mean(module, declared))
         if layer not in framework.signatures:
             mend = did_you_mean(layer, framework.signatures)
             problems.add(at, f"signatures.yaml has no signature of `{layer}`", mend)
@@ -136,6 +141,7 @@ def parameters_are_accounted_for(
     signature = framework.signature(mapping)
     stated = {
         "derive": set(mapping.derive),
+        "time_step": set(_time_step(mapping)),
         "fix": set(mapping.fix),
         "options": set(mapping.options),
         "ignore": set(mapping.ignore),
@@ -163,6 +169,10 @@ def parameters_are_accounted_for(
             problems.add(mapping.places[key], f"no `{name}`", did_you_mean(name, signature))
 
 
+def _time_step(mapping: LayerMapping) -> tuple[str, ...]:
+    return () if mapping.time_step is None else (mapping.time_step,)
+
+
 def bound_parameters(mapping: LayerMapping) -> frozenset[str]:
     """The parameters that bindings and guards speak of, and nothing else accounts for."""
     cases = [case for choice in mapping.choices for case in choice.cases]
@@ -173,7 +183,13 @@ def bound_parameters(mapping: LayerMapping) -> frozenset[str]:
     formulas += [case.when for case in cases]
     spoken_of = frozenset(name for formula in formulas for name in names(formula))
     accounted = {*mapping.derive, *mapping.fix, *mapping.ignore, *mapping.options}
-    return spoken_of - accounted - set(SURROUNDINGS) - set(mapping.attributes)
+    return (
+        spoken_of
+        - accounted
+        - set(_time_step(mapping))
+        - set(SURROUNDINGS)
+        - set(mapping.attributes)
+    )
 
 
 def fields_are_accounted_for(
@@ -284,7 +300,7 @@ def imports_are_determined(
                 "each unknown must occur once, behind + - * / and functions with an inverse;"
                 " or say why the mapping is `export_only`",
             )
-    found = bound_parameters(mapping) | set(mapping.derive) | set(mapping.fix)
+    found = bound_parameters(mapping) | {*mapping.derive, *mapping.fix, *_time_step(mapping)}
     for name, parameter in framework.signatures.get(mapping.layers[0], {}).items():
         if parameter.required and name not in found:
             problems.add(

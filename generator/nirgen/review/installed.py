@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from nirgen.mapping.model import FrameworkMappings, Parameter
+from nirgen.mapping.model import FrameworkMappings, Parameter, Structure
 from nirgen.mapping.problems import Location, did_you_mean
 from nirgen.mapping.source import Constant
 from nirgen.review.changes import Change
@@ -58,8 +60,18 @@ def signatures_of(framework: FrameworkMappings, layers: Iterable[str]) -> dict[s
         if alias not in modules:
             near = did_you_mean(alias, modules)
             raise ReviewError(f"`{name}` is in no module that framework.yaml declares", near)
-        found[name] = signature_of(_class(_imported(modules[alias]), cls))
+        found[name] = named(signature_of(_class(_imported(modules[alias]), cls)), alias)
     return found
+
+
+def named(signature: Signature, alias: str) -> dict[str, Parameter]:
+    """A signature with the classes of its structures by their names in mappings."""
+    return {
+        name: found
+        if found.part_of is None
+        else replace(found, part_of=replace(found.part_of, cls=f"{alias}.{found.part_of.cls}"))
+        for name, found in signature.items()
+    }
 
 
 def up_to_date(framework: FrameworkMappings) -> dict[str, Signature]:
@@ -80,17 +92,36 @@ def differences(framework: FrameworkMappings, true: Signatures) -> Iterator[Chan
 
 
 def signature_of(cls: type[Any]) -> dict[str, Parameter]:
-    """The parameters of a constructor. A default that is no constant is told in words."""
-    return {
-        name: Parameter(
-            name=name,
-            type=_type(parameter),
-            required=parameter.default is inspect.Parameter.empty,
-            default=_default(parameter.default),
-            at=_NOWHERE,
-        )
-        for name, parameter in _parameters(cls).items()
-    }
+    """The parameters of a constructor; of one that is a named tuple, its fields instead.
+
+    A default that is no constant is told in words.
+    """
+    found = (each for parameter in _parameters(cls) for each in _fields(parameter))
+    return {parameter.name: parameter for parameter in found}
+
+
+def _fields(parameter: inspect.Parameter) -> Iterator[Parameter]:
+    cls = type(parameter.default)
+    if not hasattr(cls, "_field_defaults"):
+        yield _parameter(parameter)
+        return
+    types = {n: t for base in cls.__mro__ for n, t in vars(base).get("__annotations__", {}).items()}
+    for name in cls._fields:
+        default = cls._field_defaults.get(name, inspect.Parameter.empty)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        annotation = types.get(name, inspect.Parameter.empty)
+        field = inspect.Parameter(name, kind, default=default, annotation=annotation)
+        yield replace(_parameter(field), part_of=Structure(parameter.name, cls.__name__))
+
+
+def _parameter(parameter: inspect.Parameter) -> Parameter:
+    return Parameter(
+        name=parameter.name,
+        type=_type(parameter),
+        required=parameter.default is inspect.Parameter.empty,
+        default=_default(parameter.default),
+        at=_NOWHERE,
+    )
 
 
 def release(package: str) -> tuple[str, str]:
@@ -137,13 +168,35 @@ def _source(cls: type[Any]) -> str:
     return cls.__module__.replace(".", "/") + ".py"
 
 
-def _parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
+def _parameters(cls: type[Any]) -> list[inspect.Parameter]:
+    """The parameters of a constructor. `**kwargs` are those of the class that it derives from,
+    but for what the constructor itself passes on."""
+    own = list(_signature(cls).parameters.values())
+    if not own or own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return own
+    base = next(b for b in cls.__mro__[1:] if "__init__" in vars(b))
+    theirs = _parameters(base)
+    if not theirs or theirs[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        return own
+    given = {parameter.name for parameter in own} | _passed_on(cls)
+    return [*own[:-1], *(p for p in theirs if p.name not in given)]
+
+
+def _passed_on(cls: type[Any]) -> set[str]:
+    """The keywords that a constructor gives to that of the class it derives from."""
+    source = textwrap.dedent(inspect.getsource(vars(cls)["__init__"]))
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    passed = (c.keywords for c in calls if ast.unparse(c.func).endswith("__init__"))
+    return {keyword.arg for keywords in passed for keyword in keywords if keyword.arg}
+
+
+def _signature(cls: type[Any]) -> inspect.Signature:
     try:
-        return inspect.signature(cls, eval_str=True).parameters
+        return inspect.signature(cls, eval_str=True)
     except ValueError as error:
         raise ReviewError(f"{cls.__module__}.{cls.__name__} tells no signature: {error}") from None
     except (NameError, AttributeError, SyntaxError, TypeError):
-        return inspect.signature(cls).parameters  # annotations that only a type checker evaluates
+        return inspect.signature(cls)  # annotations that only a type checker evaluates
 
 
 def _type(parameter: inspect.Parameter) -> str:
@@ -164,4 +217,8 @@ def _default(value: object) -> Constant:
         return str(value)
     if isinstance(value, (bool, int, float, str, type(None))):
         return value
+    if inspect.isfunction(value):
+        return value.__name__
+    if getattr(value, "shape", None) == ():  # a number as a tensor
+        return float(value.item())  # type: ignore[attr-defined]
     return repr(value) if isinstance(value, (tuple, list)) else f"{type(value).__name__}()"

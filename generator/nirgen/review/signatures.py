@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 
 from nirgen.mapping.model import Parameter
 from nirgen.mapping.problems import Problems
@@ -53,7 +54,7 @@ def _merged(committed: Parameter | None, found: Parameter) -> Parameter:
     if committed is None or committed.required != found.required:
         return found
     same = type(committed.default) is type(found.default) and committed.default == found.default
-    return replace(found, type=committed.type) if same else found
+    return replace(found, type=committed.type, of=committed.of) if same else found
 
 
 # --- text -----------------------------------------------------------------------------------
@@ -77,9 +78,20 @@ def _lines(layer: str, signature: Signature) -> Iterator[str]:
         yield f"{layer}: {{}}"
         return
     yield f"{layer}:"
-    for name, found in signature.items():
-        default = "" if found.required else f", default: {scalar(found.default)}"
-        yield f"  {name}: {{type: {scalar(found.type)}{default}}}"
+    for structure, several in groupby(signature.values(), lambda found: found.part_of):
+        if structure is None:
+            yield from (f"  {_line(found)}" for found in several)
+        else:
+            yield f"  {structure.parameter}:"
+            yield f"    type: {structure.cls}"
+            yield "    fields:"
+            yield from (f"      {_line(found)}" for found in several)
+
+
+def _line(found: Parameter) -> str:
+    default = "" if found.required else f", default: {scalar(found.default)}"
+    of = "" if found.of is None else f", of: {found.of}"
+    return f"{found.name}: {{type: {scalar(found.type)}{default}{of}}}"
 
 
 def scalar(value: Constant) -> str:

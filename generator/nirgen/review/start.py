@@ -32,7 +32,11 @@ def texts(package: str, wanted: Sequence[str], nodes: Mapping[str, Node]) -> dic
     files = {
         "framework.yaml": _framework(package, aliases),
         "signatures.yaml": signatures.written(
-            {name: layer.signature for name, (layer, _) in names.items()}, _HEADER
+            {
+                name: installed.named(layer.signature, aliases[layer.module])
+                for name, (layer, _) in names.items()
+            },
+            _HEADER,
         ),
     }
     for name, (layer, node) in names.items():

@@ -78,7 +78,8 @@ def of_framework(framework: Framework) -> Statements:
 
 def parameter(given: Parameter) -> str:
     """A constructor's parameter as its signature would have it: `float = 2.0`."""
-    return given.type if given.required else f"{given.type} = {given.default!r}"
+    text = given.type if given.required else f"{given.type} = {given.default!r}"
+    return text if given.part_of is None else f"{text}, in {given.held}"
 
 
 def at_first(variable: str) -> str:
@@ -186,6 +187,8 @@ def _role(name: str, mapping: LayerMapping) -> Row:
         return Row(f"fixed to {mapping.fix[name].value!r}")
     if name in mapping.derive:
         return Row(f"derived: {show(mapping.derive[name])}", formula=mapping.derive[name])
+    if name == mapping.time_step:
+        return Row("the time step")
     if name in mapping.options:
         return Row("an option of the import")
     if name in mapping.ignore:

@@ -28,6 +28,11 @@ def sqrt(value: Any) -> Any:
     return np.sqrt(value)
 
 
+def float32(value: Any) -> Any:
+    """A number, or each element of an array, in single precision."""
+    return np.float64(np.float32(value))
+
+
 def exp(value: float) -> float:
     """e to the power of `value`."""
     return math.exp(value)

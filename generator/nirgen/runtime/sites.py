@@ -135,6 +135,23 @@ class ExportSite:
         """Like `values`, for a parameter that may be None."""
         return None if value is None else self.values(name, value)
 
+    def named(self, name: str, value: object, module: object) -> str:
+        """What the layer has as `name`, by its name in a module; refused if it isn't from there."""
+        word = str(getattr(value, "__name__", ""))
+        if getattr(module, word, None) is not value:
+            raise self.refuse(
+                f"{name} is {numbers.describe(value)}, which is none of the framework"
+            )
+        return word
+
+    def demand_time_step(self, name: str, value: object) -> None:
+        """Refuse a layer whose own time step isn't the graph's."""
+        if self.number(name, value) != self.dt:
+            raise self.refuse(
+                f"{name} is {value:g}, and the graph's time step is {self.dt:g}",
+                f"export with dt={value:g}, or give all layers one {name}",
+            )
+
     def scalar(self, value: float) -> npt.NDArray[np.float64]:
         """One number for all neurons, of whatever shape the graph gives the node."""
         return np.array(value, dtype=np.float64)
