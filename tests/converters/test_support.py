@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import snntorch as snntorch_package
 import torch
 from spikingjelly.activation_based import layer, neuron, rnn, surrogate
 from torch import nn
 
-from nir_exchange import reference, spikingjelly, torch_nn
+from nir_exchange import reference, snntorch, spikingjelly, torch_nn
 from nirgen import mapping
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
@@ -24,16 +25,18 @@ DT = 1e-3
 MAPPINGS = mapping.load(mapping.shipped())
 FRAMEWORKS: dict[str, FrameworkMappings] = {f.framework.name: f for f in MAPPINGS.frameworks}
 CONVERTERS: dict[str, Any] = {
-    "reference": reference, "spikingjelly": spikingjelly, "torch_nn": torch_nn,
+    "reference": reference, "snntorch": snntorch, "spikingjelly": spikingjelly,
+    "torch_nn": torch_nn,
 }  # fmt: skip
 PACKAGES: dict[str, Any] = {
     "layer": layer, "neuron": neuron, "nn": nn, "rnn": rnn,
-    "reference": modules, "dynamics": dynamics,
+    "reference": modules, "dynamics": dynamics, "snntorch": snntorch_package,
 }  # fmt: skip
 
 LEAKY = {"tau": 1e-2, "r": 1.0, "v_leak": 0.0}
 FIRING = {"v_threshold": 1.0, "v_reset": 0.0}
 CUBA = {"tau_syn": 1e-2, "tau_mem": 1e-2, "r": 1.0, "v_leak": 0.0, "w_in": 1.0}
+HIDDEN = {"init_hidden": True}
 KERNEL, KERNEL2 = torch.ones(3, 2, 3), torch.ones(3, 2, 3, 3)
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "I": {"r": 1.0}, "LI": LEAKY, "IF": {"r": 1e3, **FIRING}, "LIF": {**LEAKY, **FIRING},
@@ -69,9 +72,21 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "SimpleIFNode": {"v_threshold": 1.0, "v_reset": 0.0},
     "SimpleLIFNode": {"tau": 10.0, "decay_input": True},
     "AdaptiveAvgPool1d": {"output_size": 2}, "MaxPool1d": {"kernel_size": 2},
-    "WSLinear": {"in_features": 3, "out_features": 2}, "OTTTLIFNode": {"v_reset": 0.0},
+    "WSLinear": {"in_features": 3, "out_features": 2},
     "WSConv2d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
     **unsayable.ARGUMENTS,
+    "Leaky": {"beta": 0.9, **HIDDEN}, "Lapicque": {"beta": 0.9, **HIDDEN},
+    "RLeaky": {"beta": 0.9, "linear_features": 3, **HIDDEN},
+    "Synaptic": {"alpha": 0.8, "beta": 0.9, **HIDDEN},
+    "RSynaptic": {"alpha": 0.8, "beta": 0.9, "linear_features": 3, **HIDDEN},
+    "Alpha": {"alpha": 0.9, "beta": 0.8, **HIDDEN},
+    "DeltaLeaky": {"beta": 0.9, **HIDDEN}, "GradedSpikes": {"size": 3, "constant_factor": 1.0},
+    "SLSTM": {"input_size": 3, "hidden_size": 3, **HIDDEN},
+    "SConv2dLSTM": {"in_channels": 2, "out_channels": 2, "kernel_size": 3, **HIDDEN},
+    "LeakyParallel": {"input_size": 3, "hidden_size": 3},
+    "StateLeaky": {"beta": 0.9, "channels": 3},
+    "LinearLeaky": {"beta": 0.9, "in_features": 3, "out_features": 3},
+    "AssociativeLeaky": {"in_dim": 3, "d_value": 3, "d_key": 3, "num_spiking_neurons": 9},
 }  # fmt: skip
 SHAPES: dict[str, tuple[int, ...]] = {
     "1d": (2, 8), "2d": (2, 8, 8), "3d": (2, 4, 8, 8), "Upsample": (2, 8, 8),
@@ -113,7 +128,7 @@ def exported(
         setattr(module, name, value)
     steps = (4,) if "m" in (getattr(part, "step_mode", "s") for part in net) else ()
     report = CONVERTERS[target].explain(net, torch.zeros(*steps, 2, *features), DT)
-    return next(entry for entry in report.entries if entry.place == "1")
+    return min((e for e in report.entries if e.place == "1"), key=lambda entry: entry.grade.value)
 
 
 # --- what goes out --------------------------------------------------------------------------
@@ -137,7 +152,13 @@ def test_a_layer_that_goes_out(target: str, row: Export) -> None:
 # --- what comes back ------------------------------------------------------------------------
 
 IMPORTS = [(name, row) for name, f in FRAMEWORKS.items() for row in imports(f, MAPPINGS)]
-LINEAR = ("layer.Linear", "nn.Linear")
+ZERO = {"reset_mechanism": "zero", "reset_delay": False}
+COMING_BACK: dict[tuple[str, str], dict[str, Any]] = {
+    ("layer.Linear", "Linear"): {"bias": False}, ("nn.Linear", "Linear"): {"bias": False},
+    ("snntorch.Leaky", "LIF"): ZERO, ("snntorch.Leaky", "IF"): {"beta": 1.0, **ZERO},
+    ("snntorch.Synaptic", "CubaLIF"): ZERO,
+}  # fmt: skip
+"""How a layer is made such that it becomes a node, where it wouldn't by default."""
 REQUESTS = {m.layers[0]: m.on_request for m in FRAMEWORKS["spikingjelly"].layers if m.on_request}
 
 
@@ -145,7 +166,7 @@ REQUESTS = {m.layers[0]: m.on_request for m in FRAMEWORKS["spikingjelly"].layers
     ("target", "row"), IMPORTS, ids=[f"{row.node} as {row.layer}" for _, row in IMPORTS]
 )
 def test_a_node_that_comes_back(target: str, row: Import) -> None:
-    changed = {"bias": False} if row.node == "Linear" and row.layer in LINEAR else {}
+    changed = COMING_BACK.get((row.layer, row.node), {})
     net = nn.Sequential(made(row.layer, **changed))
     example = torch.zeros(2, *shape(row.layer))
     graph = CONVERTERS[target].export_to_nir(net, example, dt=DT)
@@ -170,8 +191,13 @@ def setting(**attributes: Any) -> Make:
 
 
 def _exported_as(name: str, module: nn.Module, **attributes: Any) -> Entry:
-    target = "reference" if name.startswith(("reference", "dynamics")) else "spikingjelly"
-    return exported(target, module, *shape(name), before=usual(name), **attributes)
+    package = name.partition(".")[0]
+    target = {"reference": "reference", "dynamics": "reference", "snntorch": "snntorch"}.get(
+        package
+    )
+    return exported(
+        target or "spikingjelly", module, *shape(name), before=usual(name), **attributes
+    )
 
 
 def in_time(name: str) -> Entry:
@@ -229,6 +255,8 @@ STARTED = {
     "v starts at v_initial, where that is not v_reset": with_(v_initial=0.25),
     "v starts at v_initial, where that is not 0": with_(v_initial=0.25),
     "reset_by == 'subtract'": with_(reset_by="subtract"),
+    "reset_by == 'subtract_next'": with_(reset_by="subtract_next"),
+    "reset_by == 'subtract_carried'": with_(reset_by="subtract_carried"),
 }
 NORMS = {
     "track_running_stats other than True": with_(track_running_stats=False),
@@ -236,9 +264,43 @@ NORMS = {
     "training": setting(training=True),
     "momentum": with_(momentum=0.5),
 }
+SNN = {
+    "inhibition other than False": with_(inhibition=True),
+    "state_quant other than False": with_(state_quant=torch.round),
+    "not is_step(spike_grad)": with_(spike_grad=torch.sigmoid),
+    "spike_grad": with_(spike_grad=snntorch_package.surrogate.fast_sigmoid()),
+    "surrogate_disable": with_(surrogate_disable=True),
+    "not threshold >= 0": with_(threshold=-0.5),
+    "not 0 <= alpha < 1": with_(alpha=1.0),
+    "not 0 <= beta < 1": with_(beta=1.0),
+    "init_hidden": with_(init_hidden=True),
+    "output": with_(output=False),
+    "learn_alpha": with_(learn_alpha=True),
+    "learn_beta": with_(learn_beta=True),
+    "learn_threshold": with_(learn_threshold=True),
+    "learn_graded_spikes_factor": with_(learn_graded_spikes_factor=True),
+    "learn_recurrent": with_(learn_recurrent=False),
+    "V": with_(all_to_all=False, linear_features=None, V=0.5),
+    "conv2d_channels": lambda name: exported(
+        "snntorch",
+        made(name, linear_features=None, conv2d_channels=2, kernel_size=3), 2, 8, 8,
+    ),
+    "always": with_(),
+    "reset_mechanism == 'subtract'": with_(reset_mechanism="subtract"),
+    "reset_mechanism == 'zero'": with_(reset_mechanism="zero"),
+    "reset_mechanism == 'none'": with_(reset_mechanism="none"),
+    "reset_mechanism == 'zero' and reset_delay": with_(reset_mechanism="zero"),
+    "reset_mechanism == 'subtract' and reset_delay": with_(reset_mechanism="subtract"),
+    "reset_mechanism == 'subtract' and not reset_delay": with_(reset_delay=False),
+    "reset_delay other than True": with_(reset_delay=False),
+    "not R > 0": setting(R=torch.tensor(-1.0)),
+    "not C > 0": setting(C=torch.tensor(-1.0)),
+    "not time_step > 0": setting(time_step=torch.tensor(-1.0)),
+    "beta": with_(beta=0.5),
+}  # fmt: skip
 TDBN = "layer.ThresholdDependentBatchNorm2d"
 SHOWN: dict[str, dict[str, Make]] = {
-    "reference": STARTED,
+    "reference": STARTED, "snntorch": SNN,
     "AdaptiveAvgPool2d": {
         **TIME, "not divides(output_size, spatial_shape)": with_(output_size=3),
     },

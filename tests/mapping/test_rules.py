@@ -181,7 +181,7 @@ CASES = {
     ),
     "chain with an import": (
         POOL, "export_only: NIR's sum and threshold come back as themselves\n", "",
-        "mappings/spikingjelly/max_pool2d.yaml:4:1: a chain of nodes has no import",
+        "mappings/spikingjelly/max_pool2d.yaml:4:1: several nodes have no import",
         "add `export_only`",
     ),
     "normalization of an unknown field": (

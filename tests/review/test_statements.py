@@ -9,7 +9,7 @@ from nirgen.mapping.model import Case, Fixed, LayerMapping, Node, Normalization,
 COMPARED = {
     LayerMapping: {
         # as support: what becomes of a layer and of a node
-        "layers", "node", "direction", "on_request", "then",
+        "layers", "node", "direction", "on_request", "links",
         # as statements
         "equation", "source", "because", "instead", "read", "attributes", "state", "calls", "part",
         "fold",
@@ -19,10 +19,11 @@ COMPARED = {
         # where it is said
         "file", "stem", "places", "at",
     },
-    Case: {"when", "node", "part", "annotate", "remember", "because", "at"},
+    Case: {"when", "node", "part", "links", "annotate", "remember", "because",
+           "export_only", "at"},
     Fixed: {"parameter", "value", "because", "instead", "at"},
     Rejection: {"when", "because", "instead", "at"},
-    Normalization: {"when", "gain", "shift", "layer", "start", "at"},
+    Normalization: {"node", "when", "gain", "shift", "layer", "start", "at"},
     Node: {"name", "says", "equation", "fields", "start", "at"},
 }  # fmt: skip
 

@@ -51,7 +51,7 @@ def _flatten(node: nir.Flatten, at: ImportSite) -> nn.Module:
 
 
 def _lif(node: nir.LIF, at: ImportSite) -> nn.Module:
-    if node.metadata.get("reset") == "subtract":
+    if at.noted(reset="subtract"):
         at.honour("the metadata says that the reset subtracts")
         v_reset = None
     else:

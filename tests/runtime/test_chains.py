@@ -17,20 +17,21 @@ from nirgen.runtime.errors import ExportRefused
 from nirgen.runtime.exports.exporting import export_network
 from nirgen.runtime.exports.traces import Trace
 from nirgen.runtime.exports.tracing import trace
-from nirgen.runtime.sites import ExportSite
+from nirgen.runtime.sites import Chain, ExportSite
 from nirgen.runtime.target import Exporter, Target
 from tests.runtime.hand_target import TARGET as HAND_TARGET
 
 
-def max_pool(module: nn.MaxPool2d, at: ExportSite) -> tuple[nir.NIRNode, ...]:
+def max_pool(module: nn.MaxPool2d, at: ExportSite) -> Chain:
     if not at.binary:
         raise at.refuse("NIR has no maximum", "put it behind spikes")
     size = np.array([module.kernel_size] * 2)
     at.annotate("for the test", colour="red")
-    return nir.SumPool2d(size, size, size * 0, metadata=at.metadata), nir.Threshold(np.array(0.5))
+    pool = nir.SumPool2d(size, size, size * 0, metadata=at.metadata)
+    return Chain(pool, then=(nir.Threshold(np.array(0.5)),))
 
 
-def skipped(module: nn.Module, at: ExportSite) -> tuple[nir.NIRNode, ...]:
+def skipped(module: nn.Module, at: ExportSite) -> tuple[()]:
     return ()
 
 

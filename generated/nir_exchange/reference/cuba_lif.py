@@ -37,7 +37,9 @@ def to_nir(module: reference.CubaLIF | dynamics.CubaLIF, at: ExportSite) -> nir.
         node.v_threshold       = v_threshold
         node.v_reset           = v_reset
         node.w_in              = w_in
-        node.metadata['reset'] = 'subtract'  where reset_by == 'subtract'
+        node.metadata['reset'] = 'subtract'          where reset_by == 'subtract'
+        node.metadata['reset'] = 'subtract_next'     where reset_by == 'subtract_next'
+        node.metadata['reset'] = 'subtract_carried'  where reset_by == 'subtract_carried'
     """
     tau_syn = at.values("tau_syn", module.tau_syn)
     tau_mem = at.values("tau_mem", module.tau_mem)
@@ -49,8 +51,20 @@ def to_nir(module: reference.CubaLIF | dynamics.CubaLIF, at: ExportSite) -> nir.
     v_initial = at.optional_values("v_initial", module.v_initial)
     reset_by = module.reset_by
 
-    if reset_by != "set":
+    if reset_by == "set":
+        pass
+    elif reset_by == "subtract":
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
+    elif reset_by == "subtract_next":
+        at.annotate(
+            "NIR has no field for a reset by subtraction in the step after",
+            reset="subtract_next",
+        )
+    else:
+        at.annotate(
+            "NIR has no field for a reset by subtraction that is carried into the next step",
+            reset="subtract_carried",
+        )
     at.start("v", layer=v_initial, node=v_leak)
 
     return nir.CubaLIF(
@@ -78,7 +92,9 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
         v_reset     = node.v_reset
         w_in        = node.w_in
         reset_by    = 'set'
-        reset_by    = 'subtract'  where node.metadata['reset'] = 'subtract'
+        reset_by    = 'subtract'          where node.metadata['reset'] = 'subtract'
+        reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
+        reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
         v_initial   = node.metadata['v_initial'] or None
         dt          = dt
         dtype       = dtype
@@ -92,11 +108,19 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
     v_reset = at.values("v_reset")
     w_in = at.values("w_in")
 
-    reset_by: Literal["set", "subtract"]
+    reset_by: Literal["set", "subtract", "subtract_next", "subtract_carried"]
     if at.noted(reset="subtract"):
         at.where("node.metadata['reset'] = 'subtract'")
         at.honour("NIR has no field for a reset by subtraction")
         reset_by = "subtract"
+    elif at.noted(reset="subtract_next"):
+        at.where("node.metadata['reset'] = 'subtract_next'")
+        at.honour("NIR has no field for a reset by subtraction in the step after")
+        reset_by = "subtract_next"
+    elif at.noted(reset="subtract_carried"):
+        at.where("node.metadata['reset'] = 'subtract_carried'")
+        at.honour("NIR has no field for a reset by subtraction that is carried into the next step")
+        reset_by = "subtract_carried"
     else:
         reset_by = "set"
     v_initial = at.initial("v")

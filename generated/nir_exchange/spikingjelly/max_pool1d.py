@@ -15,10 +15,10 @@ import nir
 from spikingjelly.activation_based import layer
 
 from nirgen.runtime.functions import mean_kernel, single, zeros
-from nirgen.runtime.sites import ExportSite
+from nirgen.runtime.sites import Chain, ExportSite
 
 
-def to_nir(module: layer.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Threshold]:
+def to_nir(module: layer.MaxPool1d, at: ExportSite) -> Chain:
     """The node that computes what the layer does: Conv1d -> Threshold.
 
     mappings/spikingjelly/max_pool1d.yaml:11::
@@ -66,7 +66,9 @@ def to_nir(module: layer.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Thr
             "use layer.MaxPool1d in multi-step mode, which merges time and batch",
         )
 
-    first = nir.Conv1d(
+    behind = nir.Threshold(threshold=at.scalar(0.0))
+    then = (behind,)
+    node = nir.Conv1d(
         input_shape=at.length,
         weight=mean_kernel(at.channels, kernel_size),
         stride=single(stride),
@@ -76,5 +78,4 @@ def to_nir(module: layer.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Thr
         bias=zeros(at.channels),
         metadata=at.metadata,
     )
-    node_2 = nir.Threshold(threshold=at.scalar(0.0))
-    return first, node_2
+    return Chain(node, then=then)

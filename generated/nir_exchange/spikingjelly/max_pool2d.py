@@ -15,10 +15,10 @@ import nir
 from spikingjelly.activation_based import layer
 
 from nirgen.runtime.functions import pair
-from nirgen.runtime.sites import ExportSite
+from nirgen.runtime.sites import Chain, ExportSite
 
 
-def to_nir(module: layer.MaxPool2d, at: ExportSite) -> tuple[nir.SumPool2d, nir.Threshold]:
+def to_nir(module: layer.MaxPool2d, at: ExportSite) -> Chain:
     """The node that computes what the layer does: SumPool2d -> Threshold.
 
     mappings/spikingjelly/max_pool2d.yaml:10::
@@ -53,11 +53,12 @@ def to_nir(module: layer.MaxPool2d, at: ExportSite) -> tuple[nir.SumPool2d, nir.
             "put the pooling behind a spiking neuron, or use AvgPool2d",
         )
 
-    first = nir.SumPool2d(
+    behind = nir.Threshold(threshold=at.scalar(0.5))
+    then = (behind,)
+    node = nir.SumPool2d(
         kernel_size=pair(kernel_size),
         stride=pair(stride),
         padding=pair(padding),
         metadata=at.metadata,
     )
-    node_2 = nir.Threshold(threshold=at.scalar(0.5))
-    return first, node_2
+    return Chain(node, then=then)

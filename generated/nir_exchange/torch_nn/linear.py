@@ -47,11 +47,7 @@ def from_affine(node: nir.Affine, at: ImportSite) -> nn.Linear:
         out_features = size(node.weight, -2)
     """
     with at.without_initialization():
-        module = nn.Linear(
-            in_features=size(node.weight, -1),
-            out_features=size(node.weight, -2),
-            bias=True,
-        )
+        module = nn.Linear(in_features=size(node.weight, -1), out_features=size(node.weight, -2))
     at.load(module, weight=node.weight, bias=node.bias)
     return module
 

@@ -15,10 +15,10 @@ import nir
 from torch import nn
 
 from nirgen.runtime.functions import mean_kernel, single, zeros
-from nirgen.runtime.sites import ExportSite
+from nirgen.runtime.sites import Chain, ExportSite
 
 
-def to_nir(module: nn.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Threshold]:
+def to_nir(module: nn.MaxPool1d, at: ExportSite) -> Chain:
     """The node that computes what the layer does: Conv1d -> Threshold.
 
     mappings/torch_nn/max_pool1d.yaml:11::
@@ -66,7 +66,9 @@ def to_nir(module: nn.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Thresh
             "merge time and batch before it, or use the framework's own layer for sequences",
         )
 
-    first = nir.Conv1d(
+    behind = nir.Threshold(threshold=at.scalar(0.0))
+    then = (behind,)
+    node = nir.Conv1d(
         input_shape=at.length,
         weight=mean_kernel(at.channels, kernel_size),
         stride=single(stride),
@@ -76,5 +78,4 @@ def to_nir(module: nn.MaxPool1d, at: ExportSite) -> tuple[nir.Conv1d, nir.Thresh
         bias=zeros(at.channels),
         metadata=at.metadata,
     )
-    node_2 = nir.Threshold(threshold=at.scalar(0.0))
-    return first, node_2
+    return Chain(node, then=then)

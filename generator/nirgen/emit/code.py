@@ -142,6 +142,8 @@ def _parameter_lines(texts: Iterable[str]) -> Iterator[str]:
 
 def quote(text: str) -> str:
     """A Python string of a text, in double quotes."""
+    if '"' in text and "'" not in text and "\\" not in text:
+        return f"'{text}'"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

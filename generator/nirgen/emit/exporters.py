@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from nirgen.emit.code import Block, Line, Scope, Statement, call, constant, is_name, quote
 from nirgen.mapping.expressions import (
     Binary,
+    Call,
     Expression,
     Literal,
     Name,
@@ -22,11 +24,14 @@ from nirgen.mapping.model import (
     Choice,
     FrameworkMappings,
     LayerMapping,
+    Link,
+    Links,
     Mappings,
     Node,
     Parameter,
     Part,
 )
+from nirgen.mapping.samples import is_always_within
 
 _OPPOSITE = {
     "==": "!=",
@@ -65,6 +70,8 @@ class _Exporter:
         self.signature = framework.signature(mapping)
         self.nodes = mappings.nodes
         self.scope = Scope({})
+        self.elementwise = elementwise(mapping, self.signature)
+        self.linked = {way for case in _cases(mapping) for way in _ways(case.links)}
 
     def statements(self) -> Iterator[Statement]:
         yield from self._time_step()
@@ -73,17 +80,18 @@ class _Exporter:
         yield from self._attributes()
         yield from self._domains()
         yield from self._rejected()
+        for way in sorted(self.linked):
+            yield Line(f"{way}: tuple[nir.NIRNode, ...] = ()")
         for choice in self.mapping.choices:
             yield Line("")
             yield from self._choice(choice)
-        yield from self._starts(self.mapping.part)
-        if self.mapping.fold and self.mapping.node is not None:
-            yield Line("at.foldable()")
-        if self.mapping.then:
-            yield from self._chain()
-        elif self.mapping.node is not None:
+        if self.mapping.node is not None:
+            node = self.nodes[self.mapping.node]
+            yield from self._starts(self.mapping.part, node)
+            if self.mapping.fold:
+                yield Line("at.foldable()")
             yield Line("")
-            yield self._node(self.nodes[self.mapping.node], (), "return ")
+            yield from self._made(node, ())
 
     # --- reading ---
 
@@ -150,9 +158,13 @@ class _Exporter:
         for name, domain in self.mapping.domain.items():
             if isinstance(domain, Binary) and domain.symbol == "is not":
                 continue  # the live layer has replaced None already
+            if is_always_within(name, self.mapping):
+                continue
             what = f'f"{name} is {{{name}:g}}, and the layer needs {show(domain)}"'
+            if name in self.elementwise:
+                what = quote(f"{name} is out of bounds, and the layer needs {show(domain)}")
             refuse = call("at.refuse", what, before="raise ")
-            yield Block(f"if {self.scope.code(Not(domain))}:", (refuse,))
+            yield Block(f"if {self._guard(Not(domain))}:", (refuse,))
 
     def _fixed(self) -> Iterator[Statement]:
         for fixed in self.mapping.fix.values():
@@ -167,7 +179,10 @@ class _Exporter:
 
     def _refusal(self, guard: Expression, what: str, instead: str) -> Statement:
         refuse = call("at.refuse", what, quote(instead), before="raise ")
-        return Block(f"if {self.scope.code(guard)}:", (refuse,))
+        return Block(f"if {self._guard(guard)}:", (refuse,))
+
+    def _guard(self, guard: Expression) -> str:
+        return self.scope.code(for_all(guard, self.elementwise))
 
     # --- choosing ---
 
@@ -176,65 +191,86 @@ class _Exporter:
         if len(bodies) == 1:  # one always applies
             yield from bodies[0]
             return
-        if len(bodies) == 2 and not bodies[0]:
+        guards = frozenset(name for case in choice.cases for name in names(case.when))
+        varied = sorted(guards & self.elementwise)
+        if len(bodies) == 2 and not bodies[0] and not varied:
             guard = opposite(choice.cases[0].when)
-            yield Block(f"if {self.scope.code(guard)}:", bodies[1] or (Line("pass"),))
+            yield Block(f"if {self._guard(guard)}:", bodies[1] or (Line("pass"),))
             return
         for number, case in enumerate(choice.cases):
             header = "else:"
             if number == 0:
-                header = f"if {self.scope.code(case.when)}:"
-            elif number + 1 < len(choice.cases):
-                header = f"elif {self.scope.code(case.when)}:"
+                header = f"if {self._guard(case.when)}:"
+            elif varied or number + 1 < len(choice.cases):
+                header = f"elif {self._guard(case.when)}:"
             yield Block(header, bodies[number] or (Line("pass"),))
+        if varied:
+            yield Block("else:", (self._mixed(choice, varied),))
+
+    def _mixed(self, choice: Choice, varied: Sequence[str]) -> Statement:
+        """The refusal of a layer whose neurons are of several cases."""
+        cases = " or ".join(show(case.when) for case in choice.cases)
+        what = f"its neurons differ in {', '.join(varied)}; all must be of one case: {cases}"
+        advice = "make them layers of their own"
+        return call("at.refuse", quote(what), quote(advice), before="raise ")
 
     def _case(self, case: Case) -> Iterator[Statement]:
         if case.part.bind:  # for the report, which shows the formulas that applied
             yield call("at.where", quote(show(case.when)))
+        yield from self._linked(case.links)
         if case.node is not None:
-            yield from self._starts(case.part)
+            node, always = self.nodes[case.node], self.mapping.part.start
+            yield from self._starts(replace(case.part, start={**always, **case.part.start}), node)
             if self.mapping.fold:
                 yield Line("at.foldable()")
-            yield self._node(self.nodes[case.node], (case.part,), "return ")
+            yield from self._made(node, (case.part,))
             return
         for binding in case.part.bind:
             yield Line(f"{self._local(binding.field)} = {self.scope.number(binding.formula)}")
         for field, attribute in case.part.tensors.items():
             yield Line(f"{self._local(field)} = at.tensor(module.{attribute})")
-        yield from self._starts(case.part)
+        yield from self._starts(case.part, self.nodes[self.mapping.nodes[0]])
         if case.annotate:
             yield call("at.annotate", quote(case.because), **_literals(case.annotate))
         if case.remember:
             yield call("at.remember", **_literals(case.remember))
 
-    def _starts(self, part: Part) -> Iterator[Statement]:
+    def _starts(self, part: Part, node: Node) -> Iterator[Statement]:
         """Where the state starts, unless that is provably where NIR has it."""
         for variable, layer in part.start.items():
-            node = self._contract_start(variable, part)
-            if node != layer:
-                where = {"layer": self.scope.number(layer), "node": self.scope.number(node)}
+            usual = self._contract_start(variable, part, node)
+            if usual != layer:
+                where = {"layer": self.scope.number(layer), "node": self.scope.number(usual)}
                 yield call("at.start", quote(variable), **where)
 
-    def _contract_start(self, variable: str, part: Part) -> Expression:
+    def _contract_start(self, variable: str, part: Part, node: Node) -> Expression:
         """Where NIR has it: a formula of the layer's parameters, or of what a case has stated."""
-        node = self.nodes[self.mapping.nodes[0]]
         stated: dict[str, Expression] = {field: Name(self._local(field)) for field in node.fields}
         stated |= {b.field: b.formula for b in (*self.mapping.part.bind, *part.bind)}
         return substitute(node.start[variable], stated)
 
     # --- making the node ---
 
-    def _chain(self) -> Iterator[Statement]:
-        """A node for each link, and the chain of them."""
-        yield Line("")
-        first = self.nodes[self.mapping.nodes[0]]
-        yield self._node(first, (), "first = ")
-        names = ["first"]
-        for number, link in enumerate(self.mapping.then, start=2):
-            names.append(f"node_{number}")
-            part = Part(bind=link.bind)
-            yield self._node(self.nodes[link.node], (part,), f"{names[-1]} = ", only=part)
-        yield Line(f"return {', '.join(names)}")
+    def _made(self, node: Node, parts: tuple[Part, ...]) -> Iterator[Statement]:
+        """The node, and the chain of those around it, if it has any."""
+        ways = dict.fromkeys(_ways(self.mapping.links), "") | dict.fromkeys(self.linked, "")
+        if not ways:
+            yield self._node(node, parts, "return ")
+            return
+        yield from self._linked(self.mapping.links)
+        yield self._node(node, parts, "node = ")
+        yield call("Chain", "node", before="return ", **{way: way for way in WAYS if way in ways})
+
+    def _linked(self, links: Links) -> Iterator[Statement]:
+        """The nodes around the layer's own, behind those that other cases have put there."""
+        for way in _ways(links):
+            made: list[Link] = list(getattr(links, way))
+            variables = [_LINK[way] + (str(k) if k else "") for k in range(len(made))]
+            for variable, link in zip(variables, made, strict=True):
+                part = Part(bind=link.bind, tensors=link.tensors)
+                yield self._node(self.nodes[link.node], (part,), f"{variable} = ", only=part)
+            items = [*([f"*{way}"] if way in self.linked else []), *variables]
+            yield Line(f"{way} = ({', '.join(items)}{',' if len(items) == 1 else ''})")
 
     def _node(
         self, node: Node, parts: tuple[Part, ...], before: str, only: Part | None = None
@@ -275,6 +311,51 @@ class _Exporter:
     def _local(self, field: str) -> str:
         """The variable that holds a field which a case states."""
         return f"node_{field}" if field in self.mapping.parameters_read() else field
+
+
+WAYS = ("before", "then", "feedback")
+"""Where the nodes around a layer's own are: the arguments of `Chain`."""
+
+
+_LINK = {"before": "ahead", "then": "behind", "feedback": "back"}
+"""What one of them is called."""
+
+
+def _ways(links: Links) -> list[str]:
+    return [way for way in WAYS if getattr(links, way)]
+
+
+def _cases(mapping: LayerMapping) -> Iterator[Case]:
+    return (case for choice in mapping.choices for case in choice.cases)
+
+
+def elementwise(mapping: LayerMapping, signature: Mapping[str, Parameter]) -> frozenset[str]:
+    """The parameters that have a number for each neuron."""
+    tensors = {name for name, parameter in signature.items() if "Tensor" in parameter.type}
+    return frozenset(tensors)
+
+
+def for_all(guard: Expression, elementwise: frozenset[str]) -> Expression:
+    """A guard in which a comparison of such parameters holds where it does for all neurons."""
+    match guard:
+        case Not(operand):
+            return Not(for_all(operand, elementwise))
+        case Binary("and" | "or" as symbol, left, right):
+            return Binary(symbol, for_all(left, elementwise), for_all(right, elementwise))
+        case Binary(symbol) if symbol in _MIRRORED and names(guard) & elementwise:
+            return Call("every", (unknown_first(guard),))
+    return guard
+
+
+def unknown_first(comparison: Expression) -> Expression:
+    """`0 <= x` as `x >= 0`."""
+    match comparison:
+        case Binary(symbol, Literal() as left, right) if symbol in _MIRRORED:
+            return Binary(_MIRRORED[symbol], right, left)
+    return comparison
+
+
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 def _literals(values: Mapping[str, object]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from nirgen.emit.code import (
     for_people,
     quote,
 )
-from nirgen.emit.exporters import opposite
+from nirgen.emit.exporters import elementwise, for_all, opposite, unknown_first
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import (
     Binary,
@@ -37,6 +37,7 @@ from nirgen.mapping.model import (
     FrameworkMappings,
     LayerMapping,
     Node,
+    Normalization,
     Parameter,
     Part,
     Structure,
@@ -51,21 +52,27 @@ def body(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> tup
 
 
 def normalized_body(
-    mapping: LayerMapping, framework: FrameworkMappings, node: Node
+    mapping: LayerMapping, form: Normalization, framework: FrameworkMappings, node: Node
 ) -> tuple[Statement, ...]:
     """What `from_any_<node>` does: check, compute gain and shift, make the layer behind them."""
-    return tuple(_Normalizer(mapping, framework, node).statements())
+    return tuple(_Normalizer(mapping, form, framework, node).statements())
 
 
 class _Normalizer:
-    """The layer in units in which the threshold is 1 and the reset 0."""
+    """The layer in units of its own, behind a map of its input."""
 
-    def __init__(self, mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> None:
-        if mapping.normalize is None:
-            raise ValueError(f"{mapping.file} has no `normalize`")
+    def __init__(
+        self,
+        mapping: LayerMapping,
+        form: Normalization,
+        framework: FrameworkMappings,
+        node: Node,
+    ) -> None:
         self.mapping = mapping
-        self.form = mapping.normalize
+        self.form = form
         self.signature = framework.signatures[mapping.layers[0]]
+        self.options = framework.framework.options
+        self.elementwise = elementwise(mapping, self.signature)
         self.presets = framework.framework.preset is not None
         self.node = node
         self.scope = Scope({"dt": "at.dt"})
@@ -77,7 +84,12 @@ class _Normalizer:
         yield from self._elementwise()
         for part in _conjuncts(self.form.when):
             yield call("at.demand_all", self.scope.code(part), quote(show(part)))
-        yield Line(f"gain = {self.scope.code(self.form.gain)}")
+        for name, formula in self._each_neuron():
+            yield Line(f"{name} = {self.scope.number(formula)}")
+            if name in self.mapping.domain:
+                domain = self.mapping.domain[name]
+                yield call("at.demand_all", _each(domain, self.scope), quote(show(domain)))
+        yield Line(f"gain = {self.scope.number(self.form.gain)}")
         yield Line(f"shift = {self.scope.number(self.form.shift)}")
         yield Line("")
         structures, arguments = structured(self.signature, dict(self._arguments()))
@@ -92,13 +104,14 @@ class _Normalizer:
 
     def _layer_parameters(self) -> Iterator[Statement]:
         """Those that the layer has one of for all neurons, within their domains."""
-        for field in self._fields(*self.form.layer.values()):
+        alike = {n: f for n, f in self.form.layer.items() if n not in self.elementwise}
+        for field in self._fields(*alike.values()):
             yield Line(f"node_{field} = at.uniform({quote(field)})")
-        for name, formula in self.form.layer.items():
+        for name, formula in alike.items():
             if not isinstance(formula, Literal):
                 yield Line(f"{name} = {self.uniform.code(formula)}")
-            if name in self.mapping.domain:
-                yield self._domain(name, self.mapping.domain[name], formula)
+                if name in self.mapping.domain:
+                    yield self._domain(name, self.mapping.domain[name], formula)
 
     def _domain(self, name: str, domain: Expression, formula: Expression) -> Statement:
         (field,) = self._fields(formula)
@@ -107,9 +120,15 @@ class _Normalizer:
         return _outside(self.mapping.layers[0], name, domain, field, held, fitting, self.scope)
 
     def _elementwise(self) -> Iterator[Statement]:
-        formulas = (self.form.when, self.form.gain, self.form.shift, *self.form.start.values())
-        for field in self._fields(*formulas):
+        own = (formula for _, formula in self._each_neuron())
+        others = (self.form.when, self.form.gain, self.form.shift, *self.form.start.values())
+        for field in self._fields(*own, *others):
             yield Line(f"{field} = at.values({quote(field)})")
+
+    def _each_neuron(self) -> list[tuple[str, Expression]]:
+        """The layer's parameters that have a number for each neuron."""
+        given = self.form.layer.items()
+        return [(n, f) for n, f in given if n in self.elementwise and not isinstance(f, Literal)]
 
     def _fields(self, *formulas: Expression) -> list[str]:
         """The node's fields that some formulas name, in the node's order."""
@@ -118,10 +137,19 @@ class _Normalizer:
 
     def _arguments(self) -> Iterator[tuple[str, str]]:
         for name, formula in self.form.layer.items():
-            literal = isinstance(formula, Literal)
-            yield name, self.uniform.number(formula) if literal else name
+            if isinstance(formula, Literal):
+                yield name, self.uniform.number(formula)
+            else:
+                yield name, f"at.map_of_input({name})" if name in self.elementwise else name
         if self.mapping.time_step is not None:
             yield self.mapping.time_step, "at.dt"
+        surroundings = {name: f"at.{name}" for name in IMPORT_SURROUNDINGS}
+        for name, formula in self.mapping.derive.items():
+            if names(formula) <= set(surroundings):
+                yield name, self.scope.with_names(surroundings).code(formula)
+        for name in self.mapping.options:
+            if name in self.options:
+                yield name, f"at.options[{quote(name)}]"
 
     def _starts(self) -> Iterator[Statement]:
         for variable, formula in self.form.start.items():
@@ -188,6 +216,12 @@ def _conjuncts(expression: Expression) -> Iterator[Expression]:
             yield expression
 
 
+def _each(domain: Expression, scope: Scope) -> str:
+    """A domain as Python code that holds or not for each neuron."""
+    parts = [scope.code(unknown_first(part)) for part in _conjuncts(domain)]
+    return parts[0] if len(parts) == 1 else " & ".join(f"({part})" for part in parts)
+
+
 def _outside(
     layer: str,
     name: str,
@@ -212,6 +246,8 @@ class _Importer:
     def __init__(self, mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> None:
         self.mapping = mapping
         self.signature = framework.signatures[mapping.layers[0]]
+        self.options = framework.framework.options
+        self.elementwise = elementwise(mapping, self.signature)
         self.node = node
         self.backwards = inverse.invert(mapping, node)
         self.demands = _demands(self.backwards)
@@ -281,7 +317,7 @@ class _Importer:
             return Line(f"{name} = round({value})")
         if kind == "int":
             return Line(f"{name} = {self.scope.code(_as_int(solved.formula))}")
-        if solved.exact or "float" not in kind:
+        if solved.exact or not ("float" in kind or name in self.elementwise):
             return Line(f"{name} = {value}")
         equations = [
             f"(lambda {name}: {self.scope.code(binding.formula)}, {self._spelled(binding.field)})"
@@ -366,7 +402,8 @@ class _Importer:
         conditions = [self._meets(demand) for demand in case.inversion.demands]
         if case.guard is not None:
             solved = {s.parameter: s.formula for s in case.inversion.solved}
-            conditions.append(self.scope.code(simpler(substitute(case.guard, solved))))
+            guard = for_all(simpler(substitute(case.guard, solved)), self.elementwise)
+            conditions.append(self.scope.code(guard))
         return " and ".join(conditions) or "True"
 
     def _complements(self, cases: list[CaseInverse]) -> bool:
@@ -423,6 +460,8 @@ class _Importer:
             yield self._domain(name, domain, solved[name])
 
     def _domain(self, name: str, domain: Expression, solved: Solved) -> Statement:
+        if name in self.elementwise:
+            return call("at.demand_all", _each(domain, self.scope), quote(show(domain)))
         field = solved.equations[0].field
         held, fitting = self._spelled(field), self._fitting_dt(domain, solved)
         layer = self.mapping.layers[0]
@@ -477,15 +516,23 @@ class _Importer:
                 found |= {*case.given, *(s.parameter for s in case.inversion.solved)}
         for name, parameter in self.signature.items():
             if name in self.fixed_by_node:
-                yield name, constant(self.fixed_by_node[name])
+                if self.fixed_by_node[name] != parameter.default:
+                    yield name, constant(self.fixed_by_node[name])
             elif name in found:
-                yield name, name
+                yield name, self._passed(name)
             elif name == self.mapping.time_step:
                 yield name, "at.dt"
+            elif name in self.mapping.options and name in self.options:
+                yield name, f"at.options[{quote(name)}]"
             elif name in self.mapping.derive:
                 yield name, self._derived(self.mapping.derive[name])
             elif name in self.mapping.fix and self.mapping.fix[name].value != parameter.default:
                 yield name, constant(self.mapping.fix[name].value)
+
+    def _passed(self, name: str) -> str:
+        """A parameter as the constructor takes it: one with a device makes tensors itself."""
+        makes = name in self.elementwise and "device" not in self.mapping.derive
+        return f"at.map_of_input({name})" if makes else name
 
     def _learned(self) -> dict[str, str]:
         """Tensors of the live layer in which it holds a parameter of the constructor."""

@@ -83,6 +83,7 @@ class PackagePlan:
     cell: str | None
     calling: FunctionPlan | None
     calls: tuple[tuple[str, str], ...]
+    load_state: str | None
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
@@ -127,6 +128,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         cell=_named(framework.framework.cell)[1],
         calling=_calling(framework.framework.calls),
         calls=tuple((layer, f"{m.stem}.calling") for m in layers if m.calls for layer in m.layers),
+        load_state=_named(framework.framework.load_state)[1],
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
             (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
@@ -166,9 +168,10 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     if framework.framework.fallback is not None:
         yield RUNTIME + "imports.normalized", "Normalized"
         yield RUNTIME + "imports.normalized", "to_nir_again"
-    if framework.framework.cell is not None:
-        yield _named(framework.framework.cell)
-    if framework.framework.options:
+    for path in (framework.framework.cell, framework.framework.load_state):
+        if path is not None:
+            yield _named(path)
+    if any(mapping.on_request for mapping in framework.layers):
         yield RUNTIME + "sites", "on_request"
     directions = {mapping.direction for mapping in framework.layers}
     makers = (("refuse", "Refused"), ("skip", "Skipped"))
@@ -202,10 +205,9 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
     used = {layer.rpartition(".")[0] for layer in mapping.layers}
     used |= {m for p in framework.signature(mapping).values() for m in p.modules}
     to_nir = _to_nir(mapping, framework, mappings)
-    from_nir = tuple(_from_nir(mapping, framework, mappings.nodes[n]) for n in _imported(mapping))
-    if mapping.normalize is not None:
-        node = mappings.nodes[mapping.nodes[0]]
-        from_nir = (*from_nir, _from_any(mapping, mapping.normalize, framework, node))
+    from_nir = tuple(_from_nir(mapping, framework, mappings.nodes[n]) for n in mapping.imported)
+    for form in mapping.normalize:
+        from_nir = (*from_nir, _from_any(mapping, form, framework, mappings.nodes[form.node]))
     text = "\n".join(line for function in (to_nir, *from_nir) for line in function.body)
     return ModulePlan(
         name=mapping.stem,
@@ -219,10 +221,12 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
         imports=(
             *_imports(framework.framework, used),
             *((RUNTIME + "functions", name) for name in _functions(mapping, mappings)),
+            *([(RUNTIME + "functions", "every")] if "every(" in text else []),
             *([(RUNTIME + "numbers", "invert")] if "invert(" in text else []),
             *([(RUNTIME + "imports.normalized", "Normalized")] if mapping.normalize else []),
             *([_named(framework.framework.preset)] if "preset(" in text else []),
             *([(RUNTIME + "calling", "Call")] if mapping.calls else []),
+            *([(RUNTIME + "sites", "Chain")] if "Chain(" in text else []),
             (RUNTIME + "sites", "ExportSite"),
             *([(RUNTIME + "sites", "ImportSite")] if from_nir else []),
         ),
@@ -239,16 +243,14 @@ def _title(mapping: LayerMapping) -> str:
 
 
 def _chain(mapping: LayerMapping) -> str:
-    return " -> ".join([", ".join(mapping.nodes), *(link.node for link in mapping.then)])
+    before, then = mapping.links.before, mapping.links.then
+    chain = [*(n.node for n in before), ", ".join(mapping.nodes), *(n.node for n in then)]
+    return " -> ".join(chain)
 
 
 def _wrapped(text: str) -> tuple[str, ...]:
     """A text as lines of a docstring."""
     return tuple(textwrap.wrap(text, WIDTH - 8))
-
-
-def _imported(mapping: LayerMapping) -> tuple[str, ...]:
-    return mapping.nodes if mapping.direction == "both" else ()
 
 
 def _from(node: str) -> str:
@@ -261,7 +263,7 @@ def _functions(mapping: LayerMapping, mappings: Mappings) -> set[str]:
     if mapping.direction == "both":
         formulas += _read_backwards(mapping)
         formulas += mapping.derive.values()
-        for node in mapping.nodes:
+        for node in mapping.imported:
             backwards = inverse.invert(mapping, mappings.nodes[node])
             formulas += [solved.formula for solved in backwards.shared.solved]
             for choice in backwards.choices:
@@ -339,7 +341,7 @@ def _from_any(
         summary=f"{mapping.layers[0]} for any {node.name} with {show(form.when)}.",
         formulas=tuple(_aligned(tables.normalized(form))),
         where=f"{form.at.file}:{form.at.line}",
-        body=_body(importers.normalized_body(mapping, framework, node)),
+        body=_body(importers.normalized_body(mapping, form, framework, node)),
     )
 
 
@@ -351,9 +353,9 @@ def _importers(mappings: list[LayerMapping]) -> Iterator[tuple[str, tuple[str, .
     """Every node's importers, in the order in which they are tried: those on request first."""
     found: dict[str, list[str]] = {}
     for mapping in sorted(mappings, key=lambda mapping: mapping.on_request is None):
-        for node in _imported(mapping):
+        for node in mapping.imported:
             functions = [f"{mapping.stem}.{_from(node)}"]
-            if mapping.normalize is not None:
+            if any(form.node == node for form in mapping.normalize):
                 functions.append(f"{mapping.stem}.{_from_any_name(node)}")
             if mapping.on_request is not None:
                 option = quote(mapping.on_request)
@@ -377,9 +379,8 @@ def _body(statements: tuple[Statement, ...]) -> tuple[str, ...]:
 
 def _nodes(mapping: LayerMapping) -> str:
     """The type that `to_nir` returns."""
-    if mapping.then:
-        chain = [*mapping.nodes, *(link.node for link in mapping.then)]
-        return f"tuple[{', '.join(f'nir.{node}' for node in chain)}]"
+    if mapping.all_links:
+        return "Chain"
     return " | ".join(f"nir.{node}" for node in mapping.nodes)
 
 
@@ -390,5 +391,14 @@ def _aligned(rows: Iterator[Row]) -> Iterator[str]:
     middle = max((len(row.text) for row in table if row.where), default=0)
     for row in table:
         where = f"where {row.where}" if row.where else ""
-        line = f"{row.name:<{left}} = {row.text:<{middle if where else 0}}  {where}"
-        yield line.rstrip()
+        line = f"{row.name:<{left}} = {row.text:<{middle if where else 0}}  {where}".rstrip()
+        if len(line) <= WIDTH - 8:
+            yield line
+        else:
+            yield f"{row.name:<{left}} = {row.text}"
+            yield from textwrap.wrap(
+                where,
+                WIDTH - 8,
+                initial_indent=" " * (left + 5),
+                subsequent_indent=" " * (left + 11),
+            )

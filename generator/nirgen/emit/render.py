@@ -33,11 +33,11 @@ def render(packages: tuple[PackagePlan, ...]) -> Mapping[str, str]:
         name = package.framework.name
         for module in package.modules:
             text = environment.get_template("module.py.j2").render(
-                module=module, imports=_groups(module.imports)
+                module=module, imports=_groups(module.imports, "nir")
             )
             texts[f"{name}/{module.name}.py"] = text
         texts[f"{name}/__init__.py"] = environment.get_template("package.py.j2").render(
-            package=package, imports=_groups(package.imports)
+            package=package, imports=_groups(package.imports, "nir", "torch")
         )
     for path, text in texts.items():
         ast.parse(text, path)
@@ -48,11 +48,13 @@ def render(packages: tuple[PackagePlan, ...]) -> Mapping[str, str]:
 Imports = list[tuple[str, list[str]]]
 
 
-def _groups(wanted: Iterable[tuple[str, str]]) -> tuple[Imports, Imports]:
-    """Imports of others, and of the project's own modules: names by module, in order."""
-    others = sorted(item for item in set(wanted) if item[0].partition(".")[0] != "nirgen")
-    own = sorted(item for item in set(wanted) if item[0].partition(".")[0] == "nirgen")
-    return _by_module(others), _by_module(own)
+def _groups(wanted: Iterable[tuple[str, str]], *whole: str) -> tuple[list[str], Imports, Imports]:
+    """Imports of whole modules; of names of others, and of the project's own: in order."""
+    plain = sorted({*whole, *(name for module, name in wanted if not module)})
+    named = sorted(item for item in set(wanted) if item[0])
+    others = [item for item in named if item[0].partition(".")[0] != "nirgen"]
+    own = [item for item in named if item[0].partition(".")[0] == "nirgen"]
+    return plain, _by_module(others), _by_module(own)
 
 
 def _by_module(wanted: list[tuple[str, str]]) -> Imports:

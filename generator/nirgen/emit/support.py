@@ -5,15 +5,24 @@ A test converts a real layer for every row, and holds its report against what th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 from nirgen.emit.render import HEADER
-from nirgen.mapping.expressions import Not, show, substitute
+from nirgen.mapping.expressions import (
+    Expression,
+    Not,
+    NotComputable,
+    evaluate,
+    show,
+    substitute,
+)
 from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
+from nirgen.mapping.samples import is_always_within
 
 BUT_FOR_TIES = " but for ties"
+DECOMPOSED = ("subtract", "subtract_next")
 DECOMPOSE = "export with soft_reset='decompose', which says it in NIR's own primitives"
 
 
@@ -63,9 +72,9 @@ def support(mappings: Mappings) -> str:
 def exports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Export]:
     """A row for each layer."""
     for mapping in framework.layers:
-        grade = _export_grade(mapping, framework.framework, mappings)
         remarks = "; ".join(_export_remarks(mapping))
         for layer in mapping.layers:
+            grade = _export_grade(layer, mapping, framework, mappings)
             yield Export(layer, _chain(mapping), grade, remarks)
 
 
@@ -76,7 +85,7 @@ def imports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Import
         makers = makers_of(node, framework)
         for mapping in makers:
             grade = "exact" + _but_for_ties(framework.framework, (node,), mappings)
-            remarks = "; ".join(_import_remarks(mapping, framework.framework))
+            remarks = "; ".join(_import_remarks(node, mapping, framework.framework))
             yield Import(node, mapping.layers[0], grade, remarks)
         if not makers and reference is None:
             yield Import(node, "", "refused", f"{framework.framework.title} has no layer for it")
@@ -96,7 +105,7 @@ def losses(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Loss]:
 def makers_of(node: str, framework: FrameworkMappings) -> list[LayerMapping]:
     """The mappings whose layers an import makes of a node: of the first framework that has any."""
     for member in framework.family:
-        makers = [m for m in member.layers if m.direction == "both" and node in m.nodes]
+        makers = [mapping for mapping in member.layers if node in mapping.imported]
         if makers:
             return makers
     return []
@@ -106,15 +115,31 @@ def makers_of(node: str, framework: FrameworkMappings) -> list[LayerMapping]:
 
 
 def _chain(mapping: LayerMapping) -> str:
-    return ", then ".join([", ".join(mapping.nodes), *(link.node for link in mapping.then)])
+    before, then = mapping.links.before, mapping.links.then
+    chain = [*(n.node for n in before), ", ".join(mapping.nodes), *(n.node for n in then)]
+    return ", then ".join(chain)
 
 
-def _export_grade(mapping: LayerMapping, framework: Framework, mappings: Mappings) -> str:
+def _export_grade(
+    layer: str, mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings
+) -> str:
+    """The grade of a layer whose parameters are those that its constructor has by default."""
     if mapping.direction == "refuse":
         return "refused"
+    signature = framework.signatures[layer].values()
+    usual = {p.name: p.default for p in signature if not p.required}
+    cases = [case for choice in mapping.choices for case in choice.cases if case.annotate]
     always = any(all(case.annotate for case in choice.cases) for choice in mapping.choices)
-    grade = "annotated" if always else "exact"
-    return grade + _but_for_ties(framework, mapping.nodes, mappings)
+    annotated = always or any(_holds(case.when, usual) for case in cases)
+    grade = "annotated" if annotated else "exact"
+    return grade + _but_for_ties(framework.framework, mapping.nodes, mappings)
+
+
+def _holds(guard: Expression, values: Mapping[str, object]) -> bool:
+    try:
+        return bool(evaluate(guard, values))
+    except NotComputable:
+        return False
 
 
 def _but_for_ties(framework: Framework, nodes: Iterable[str], mappings: Mappings) -> str:
@@ -137,11 +162,12 @@ def _export_remarks(mapping: LayerMapping) -> Iterator[str]:
 # --- imports --------------------------------------------------------------------------------
 
 
-def _import_remarks(mapping: LayerMapping, framework: Framework) -> Iterator[str]:
+def _import_remarks(node: str, mapping: LayerMapping, framework: Framework) -> Iterator[str]:
     if mapping.on_request is not None:
         yield f"with {mapping.on_request}=True"
-    if mapping.normalize is not None:
-        yield f"behind a gain and a shift of its input, where {show(mapping.normalize.when)}"
+    for form in mapping.normalize:
+        if form.node == node:
+            yield f"behind a gain and a shift of its input, where {show(form.when)}"
     if framework.fallback is not None:
         yield "otherwise a module of the reference"
 
@@ -154,7 +180,7 @@ def _annotated(mapping: LayerMapping, mappings: Mappings) -> Iterator[Loss]:
     for choice in mapping.choices:
         for case in choice.cases:
             if case.annotate:
-                instead = DECOMPOSE if "reset" in case.annotate else ""
+                instead = DECOMPOSE if case.annotate.get("reset") in DECOMPOSED else ""
                 what = "always" if len(choice.cases) == 1 else show(case.when)
                 yield Loss(layer, what, "annotated", case.because, instead)
     for variable, what in dict.fromkeys(_other_starts(mapping, mappings)):
@@ -183,7 +209,9 @@ def _refused(mapping: LayerMapping) -> Iterator[Loss]:
     for rejection in mapping.reject:
         what = show(rejection.when)
         yield Loss(layer, what, "refused", rejection.because, rejection.instead)
-    for domain in mapping.domain.values():
+    for name, domain in mapping.domain.items():
+        if is_always_within(name, mapping):
+            continue
         if "is not" not in show(domain):  # the live layer has replaced None
             because = f"the layer needs {show(domain)}"
             yield Loss(layer, show(Not(domain)), "refused", because, "")

@@ -295,12 +295,18 @@ def _evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
         case Binary("or", left, right):
             return _evaluate(left, values) or _evaluate(right, values)
         case Binary(symbol, left, right):
-            return _ARITHMETIC[symbol](_evaluate(left, values), _evaluate(right, values))
+            result = _ARITHMETIC[symbol](_evaluate(left, values), _evaluate(right, values))
+            return _for_all(result) if _is_comparison(symbol) else result
         case Call(function, arguments):
             compute = FUNCTIONS[function].evaluate
             if compute is None:
                 raise NotComputable(f"{function} is a function of tensors")
             return compute(*(_evaluate(argument, values) for argument in arguments))
+
+
+def _for_all(holds: Any) -> Any:
+    """A comparison of numbers for each neuron holds where it does for all of them."""
+    return bool(holds.all()) if hasattr(holds, "all") else holds
 
 
 # --- solving --------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ FUNCTIONS: dict[str, Function] = {
         Function(
             "any_nonzero", 1, _any_nonzero, None, "whether a number or a pair is other than zero"
         ),
+        Function("half", 1, None, None, "half of a size, or of two, rounded down"),
+        Function("clamp", 3, None, None, "a number moved into low <= x <= high"),
         Function("size", 2, None, None, "the size of an array along an axis"),
         Function("sizes_from", 2, None, None, "the sizes of an array from an axis on"),
         Function("zeros", 1, None, None, "an array of that many zeros"),
@@ -97,6 +99,8 @@ FUNCTIONS: dict[str, Function] = {
         Function("divides", 2, None, None, "whether an output size divides the spatial shape"),
         Function("window", 2, None, None, "the window that gives an output size"),
         Function("standardized", 3, None, None, "weights of mean 0 and one spread, times a gain"),
+        Function("is_step", 1, None, None, "whether a surrogate function is 1 above 0, else 0"),
+        Function("step_in", 1, None, None, "a surrogate step that keeps a precision"),
         Function("spiking", 1, None, None, "whether a surrogate function passes spikes on"),
     )
 }

@@ -100,7 +100,7 @@ def invert(mapping: LayerMapping, node: Node) -> MappingInverse:
 def _invert_choice(
     choice: Choice, node: Node, parameters: frozenset[str], known: frozenset[str]
 ) -> ChoiceInverse:
-    cases = [case for case in choice.cases if case.node in (None, node.name)]
+    cases = [c for c in choice.cases if c.node in (None, node.name) and c.imported]
     return ChoiceInverse(
         choice, tuple(_invert_case(case, node, parameters, known) for case in cases)
     )
@@ -115,8 +115,12 @@ def _invert_case(
 
 
 def given_by(guard: Expression) -> Mapping[str, Constant]:
-    """The parameter that a guard fixes: `decay_input`, `not decay_input`, `v_reset is None`."""
+    """The parameters that a guard fixes: `decay_input`, `not decay_input`, `v_reset is None`."""
     match guard:
+        case Binary("and", left, right):
+            return {**given_by(left), **given_by(right)}
+        case Binary("==", Name(name), Literal(int() | float() as number)):
+            return {name: number}
         case Name(name):
             return {name: True}
         case Not(Name(name)):
@@ -130,12 +134,13 @@ def given_by(guard: Expression) -> Mapping[str, Constant]:
 
 def _guard_left(guard: Expression) -> Expression | None:
     """What of a guard must be checked once the parameters are known."""
-    if given_by(guard):
-        return None
     match guard:
+        case Binary("and", left, right):
+            both = [part for part in map(_guard_left, (left, right)) if part is not None]
+            return Binary("and", *both) if len(both) == 2 else next(iter(both), None)
         case Binary("is not", Name(_), Literal(None)):
             return None
-    return guard
+    return None if given_by(guard) else guard
 
 
 def _solvable(bindings: Iterable[Binding], node: Node) -> tuple[Binding, ...]:

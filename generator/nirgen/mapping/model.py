@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -121,10 +121,11 @@ class Mode:
 
 @dataclass(frozen=True)
 class Option:
-    """A switch of the import, off unless the caller sets it."""
+    """A switch of the import."""
 
     name: str
     says: str
+    default: bool
     at: Location
 
 
@@ -159,6 +160,8 @@ class Framework:
         fallback: the framework whose layers take the nodes that none of this one's computes.
         cell: `package.module.Class` that gives a discrete system a memory in the framework's own
             idiom; None where cycles and missing primitives can't be imported.
+        load_state: the class of an imported module's part that the framework's reset finds, where
+            it doesn't find layers inside of others.
         preset: the function that lets a layer's state start elsewhere; None where it can't.
     """
 
@@ -175,6 +178,7 @@ class Framework:
     sequences: tuple[str, ...]
     containers: Mapping[str, str]
     cell: str | None
+    load_state: str | None
     preset: str | None
     builds_on: str | None
     fallback: str | None
@@ -200,24 +204,58 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Link:
+    """One more node of a layer that NIR says in several."""
+
+    node: str
+    bind: tuple[Binding, ...]
+    tensors: Mapping[str, str]
+    at: Location
+
+
+@dataclass(frozen=True)
+class Links:
+    """The nodes around a layer's own: before it, behind it, and on the way from the layer's output
+    back to it, which takes a step."""
+
+    before: tuple[Link, ...] = ()
+    then: tuple[Link, ...] = ()
+    feedback: tuple[Link, ...] = ()
+
+    def __iter__(self) -> Iterator[Link]:
+        yield from (*self.before, *self.then, *self.feedback)
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
+@dataclass(frozen=True)
 class Case:
     """One shape of a layer: when it applies, and what it states then.
 
     `annotate` is metadata without which the node would mean something else; `remember` is
-    metadata that an import restores, and that the numbers don't need.
+    metadata that an import restores, and that the numbers don't need. A case with `links` becomes
+    several nodes, and no import makes it; nor one that gives a reason for `export_only`.
     """
 
     when: Expression
     node: str | None
     part: Part
+    links: Links
     annotate: Mapping[str, Constant]
     remember: Mapping[str, Constant]
     because: str
+    export_only: str
     at: Location
 
     @property
     def metadata(self) -> Mapping[str, Constant]:
         return {**self.annotate, **self.remember}
+
+    @property
+    def imported(self) -> bool:
+        """Whether an import makes such a layer."""
+        return not self.links and not self.export_only
 
 
 @dataclass(frozen=True)
@@ -251,23 +289,15 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class Link:
-    """One more node behind the first: a layer that NIR says in several."""
-
-    node: str
-    bind: tuple[Binding, ...]
-    at: Location
-
-
-@dataclass(frozen=True)
 class Normalization:
-    """The same layer for any other node of the kind, behind an affine map of its input.
+    """The same layer for any other node of a kind, behind an affine map of its input.
 
     `gain` and `shift` are formulas over the node's fields, elementwise; `layer` gives the layer's
-    parameters in the units in which the threshold is 1 and the reset 0; `start` is where the state
-    is before the first step, in those units. All holds where `when` does, for every neuron.
+    parameters in the units that this makes; `start` is where the state is before the first step,
+    in those units. All holds where `when` does, for every neuron.
     """
 
+    node: str
     when: Expression
     gain: Expression
     shift: Expression
@@ -300,6 +330,11 @@ class Variant:
     def metadata(self) -> Mapping[str, Constant]:
         return {key: value for case in self.cases for key, value in case.metadata.items()}
 
+    @property
+    def imported(self) -> bool:
+        """Whether an import makes such a layer: it is one node."""
+        return all(case.imported for case in self.cases)
+
 
 @dataclass(frozen=True)
 class LayerMapping:
@@ -317,9 +352,9 @@ class LayerMapping:
         direction: `both`; `export` where no import makes this layer; `skip` where no node is
             needed, `refuse` where none exists; and why (`because`, `instead`).
         attributes: arrays of a live layer that formulas may name, and the attributes they are in.
-        then: the nodes behind the first, if the layer becomes a chain of them.
+        links: the nodes around the layer's own, if it becomes several.
         fold: whether the node is merged into the layer before, where that is linear.
-        normalize: how an import uses the layer for nodes that it doesn't compute as it is.
+        normalize: how an import uses the layer for nodes that it doesn't compute as they are.
         read: constructor parameters that a live layer holds under another form.
         state: the node's state variables, and the attributes that hold them.
         calls: how the layer is called, if otherwise than the framework's others.
@@ -344,9 +379,9 @@ class LayerMapping:
     state: Mapping[str, str]
     calls: tuple[Called, ...]
     part: Part
-    then: tuple[Link, ...]
+    links: Links
     fold: bool
-    normalize: Normalization | None
+    normalize: tuple[Normalization, ...]
     choices: tuple[Choice, ...]
     derive: Mapping[str, Expression]
     time_step: str | None
@@ -366,6 +401,24 @@ class LayerMapping:
             return (self.node,)
         named = [case.node for choice in self.choices for case in choice.cases if case.node]
         return tuple(dict.fromkeys(named))
+
+    @property
+    def imported(self) -> tuple[str, ...]:
+        """The NIR nodes that an import makes the layer of."""
+        if self.direction != "both":
+            return ()
+        if self.node is not None:
+            return (self.node,)
+        return tuple(node for node in self.nodes if any(c.imported for c in self._naming(node)))
+
+    def _naming(self, node: str) -> list[Case]:
+        return [case for choice in self.choices for case in choice.cases if case.node == node]
+
+    @property
+    def all_links(self) -> tuple[Link, ...]:
+        """The nodes around the layer's own, in any case."""
+        cases = (link for choice in self.choices for case in choice.cases for link in case.links)
+        return (*self.links, *cases)
 
     def variants(self) -> tuple[Variant, ...]:
         """Every way to choose one case of each choice."""
@@ -387,7 +440,7 @@ class LayerMapping:
         parts = (self.part, *(case.part for choice in self.choices for case in choice.cases))
         return (
             *(binding.formula for part in parts for binding in part.bind),
-            *(binding.formula for link in self.then for binding in link.bind),
+            *(binding.formula for link in self.all_links for binding in link.bind),
             *(start for part in parts for start in part.start.values()),
             *(case.when for choice in self.choices for case in choice.cases),
             *(rejection.when for rejection in self.reject),

@@ -7,7 +7,7 @@ hole, a node read backwards gives the layer it came from, and the examples' numb
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nirgen.mapping import inverse
@@ -145,15 +145,33 @@ def _inverses_hold(
     """A node read backwards gives the layer it came from, and only that."""
     if mapping.direction != "both":
         return
-    backwards = {name: inverse.invert(mapping, mappings.nodes[name]) for name in mapping.nodes}
+    backwards = {name: inverse.invert(mapping, mappings.nodes[name]) for name in mapping.imported}
+    for name, case in _left_open(backwards.values()):
+        problems.add(
+            case.case.at,
+            f"an import can't know `{name}` here, which other cases give",
+            f"say so in `when`: `{show(case.case.when)} and {name} == ...`",
+        )
+        return
     for values in drawn:
         variant = _variant_of(mapping, values)
+        if not variant.imported:
+            continue
         failure = _read_back(backwards[variant.node], variant, values)
         if failure is not None:
             at = mapping.places.get("bind", mapping.at)
             layer = _shown(values, mapping.parameters_read() | {"dt"})
             problems.add(at, f"an import does not undo the export: {failure}; for {layer}")
             return
+
+
+def _left_open(backwards: Iterable[MappingInverse]) -> Iterator[tuple[str, CaseInverse]]:
+    """The parameters that some cases of a choice give, and the cases that don't."""
+    for choice in (choice for each in backwards for choice in each.choices):
+        given = [{*c.given, *(s.parameter for s in c.inversion.solved)} for c in choice.cases]
+        every = set().union(*given)
+        for case, here in zip(choice.cases, given, strict=True):
+            yield from ((name, case) for name in sorted(every - here))
 
 
 def _read_back(backwards: MappingInverse, variant: Variant, values: Values) -> str | None:

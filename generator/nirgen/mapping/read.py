@@ -23,6 +23,7 @@ from nirgen.mapping.model import (
     FrameworkMappings,
     LayerMapping,
     Link,
+    Links,
     Mappings,
     Mode,
     Node,
@@ -265,11 +266,12 @@ def _framework(entries: _Entries) -> Framework:
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
         fires=_comparison(entries),
         dt=entries.text("dt") or "1e-4",
-        options=entries.entries("options").each(_option),
+        options=entries.entries("options").each(lambda n, t, a: _option(n, t, a, entries.problems)),
         calls=_calls(entries),
         sequences=entries.words("sequences"),
         containers=_containers(entries),
         cell=entries.text("cell") or None,
+        load_state=entries.text("load_state") or None,
         preset=entries.text("preset") or None,
         builds_on=entries.text("builds_on") or None,
         fallback=entries.text("fallback") or None,
@@ -330,8 +332,16 @@ def _call(text: str, at: Location, problems: Problems) -> str:
     return text
 
 
-def _option(name: str, tree: Tree, at: Location) -> Option:
-    return Option(name, tree.text if isinstance(tree, Scalar) else "", at)
+def _option(name: str, tree: Tree, at: Location, problems: Problems) -> Option:
+    """Its text alone is that of a switch which is off."""
+    if isinstance(tree, Scalar):
+        return Option(name, tree.text, False, at)
+    entries = _Entries.of(tree, f"the option `{name}`", problems)
+    option = Option(
+        name, entries.text("says", required=True), entries.constant("default") is True, at
+    )
+    entries.refuse_the_rest()
+    return option
 
 
 def _mode(entries: _Entries) -> Mode:
@@ -399,11 +409,12 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
     file = Path(entries.at.file)
     places = dict(entries.keys)
     direction, because = _direction(entries)
+    node = entries.text("node") or None
     return LayerMapping(
         file=entries.at.file,
         stem=file.stem,
         layers=_layers(entries),
-        node=entries.text("node") or None,
+        node=node,
         equation=entries.text("equation"),
         source=entries.text("source"),
         direction=direction,
@@ -415,9 +426,9 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         state=entries.texts("state"),
         calls=_calls(entries),
         part=_part(entries),
-        then=tuple(_link(tree, entries.problems) for tree in entries.items("then")),
+        links=_links(entries),
         fold=entries.constant("fold") is True,
-        normalize=_normalization(entries),
+        normalize=_normalizations(entries, node or ""),
         choices=_choices(entries.entries("cases")),
         derive=entries.formulas("derive"),
         time_step=entries.text("time_step") or None,
@@ -441,12 +452,19 @@ def _direction(entries: _Entries) -> tuple[str, str]:
     return "both", ""
 
 
-def _normalization(entries: _Entries) -> Normalization | None:
-    if "normalize" not in entries.left:
-        entries.known.append("normalize")
-        return None
-    inner = entries.entries("normalize")
+def _normalizations(entries: _Entries, node: str) -> tuple[Normalization, ...]:
+    """One form, or a list of them, for a node each."""
+    tree = entries.take("normalize")
+    if tree is None:
+        return ()
+    trees = tree.items if isinstance(tree, Sequence) else (tree,)
+    return tuple(_normalization(each, node, entries.problems) for each in trees)
+
+
+def _normalization(tree: Tree, node: str, problems: Problems) -> Normalization:
+    inner = _Entries.of(tree, "`normalize`", problems)
     result = Normalization(
+        node=inner.text("node") or node,
         when=inner.formula("when", required=True),
         gain=inner.formula("gain", required=True),
         shift=inner.formula("shift", required=True),
@@ -458,9 +476,22 @@ def _normalization(entries: _Entries) -> Normalization | None:
     return result
 
 
+def _links(entries: _Entries) -> Links:
+    return Links(
+        before=tuple(_link(tree, entries.problems) for tree in entries.items("before")),
+        then=tuple(_link(tree, entries.problems) for tree in entries.items("then")),
+        feedback=tuple(_link(tree, entries.problems) for tree in entries.items("feedback")),
+    )
+
+
 def _link(tree: Tree, problems: Problems) -> Link:
     entries = _Entries.of(tree, "a node of a chain", problems)
-    link = Link(entries.text("node", required=True), _part(entries).bind, entries.at)
+    link = Link(
+        node=entries.text("node", required=True),
+        bind=_bindings(entries),
+        tensors=entries.texts("tensors"),
+        at=entries.at,
+    )
     entries.refuse_the_rest()
     return link
 
@@ -471,13 +502,17 @@ def _layers(entries: _Entries) -> tuple[str, ...]:
 
 
 def _part(entries: _Entries) -> Part:
-    bind = entries.entries("bind")
-    bindings = bind.each(lambda f, tree, at: Binding(f, _formula(tree, entries.problems), at))
     return Part(
-        bind=tuple(bindings.values()),
+        bind=_bindings(entries),
         tensors=entries.texts("tensors"),
         start=entries.formulas("start"),
     )
+
+
+def _bindings(entries: _Entries) -> tuple[Binding, ...]:
+    bind = entries.entries("bind")
+    bindings = bind.each(lambda f, tree, at: Binding(f, _formula(tree, entries.problems), at))
+    return tuple(bindings.values())
 
 
 def _choices(entries: _Entries) -> tuple[Choice, ...]:
@@ -496,9 +531,11 @@ def _case(tree: Tree, problems: Problems) -> Case:
         when=entries.formula("when", required=True),
         node=entries.text("node") or None,
         part=_part(entries),
+        links=_links(entries),
         annotate=entries.constants("annotate"),
         remember=entries.constants("remember"),
         because=entries.text("because", required="annotate" in entries.keys),
+        export_only=entries.text("export_only"),
         at=entries.at,
     )
     entries.refuse_the_rest()

@@ -15,8 +15,11 @@ from nirgen.mapping.model import (
     LayerMapping,
     Mappings,
     Node,
+    Normalization,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
+
+LINKS = ("before", "then", "feedback")
 
 Rule = Callable[[LayerMapping, FrameworkMappings, Mappings, Problems], None]
 
@@ -39,8 +42,8 @@ def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) ->
             if layer in exported:
                 problems.add(mapping.at, f"`{layer}` is mapped already, in {exported[layer]}")
             exported.setdefault(layer, mapping.file)
-        plain = mapping.direction == "both" and mapping.on_request is None
-        for node in mapping.nodes if plain else ():
+        plain = mapping.on_request is None
+        for node in mapping.imported if plain else ():
             if node in imported:
                 problems.add(
                     mapping.at,
@@ -75,13 +78,14 @@ def nodes_exist(
 ) -> None:
     """The node is a NIR primitive, named at the top or by the cases of one choice."""
     at = mapping.places.get("node", mapping.at)
-    for link in mapping.then:
+    for link in mapping.all_links:
         if link.node not in mappings.nodes:
             problems.add(
                 link.at, f"NIR has no `{link.node}`", did_you_mean(link.node, mappings.nodes)
             )
-    if mapping.then and mapping.direction != "export":
-        problems.add(mapping.places["then"], "a chain of nodes has no import", "add `export_only`")
+    if mapping.links and mapping.direction != "export":
+        at_links = next(mapping.places[key] for key in LINKS if key in mapping.places)
+        problems.add(at_links, "several nodes have no import", "add `export_only`")
     for node in mapping.nodes:
         if node not in mappings.nodes:
             problems.add(at, f"NIR has no `{node}`", did_you_mean(node, mappings.nodes))
@@ -128,7 +132,7 @@ def _formulas_with_places(mapping: LayerMapping) -> Iterable[tuple[Location, Exp
     for at, part in parts:
         yield from ((binding.at, binding.formula) for binding in part.bind)
         yield from ((at, start) for start in part.start.values())
-    yield from ((b.at, b.formula) for link in mapping.then for b in link.bind)
+    yield from ((b.at, b.formula) for link in mapping.all_links for b in link.bind)
     yield from ((case.at, case.when) for choice in mapping.choices for case in choice.cases)
     yield from ((rejection.at, rejection.when) for rejection in mapping.reject)
     yield from ((mapping.places["domain"], domain) for domain in mapping.domain.values())
@@ -178,7 +182,7 @@ def bound_parameters(mapping: LayerMapping) -> frozenset[str]:
     cases = [case for choice in mapping.choices for case in choice.cases]
     parts = [mapping.part, *(case.part for case in cases)]
     formulas = [binding.formula for part in parts for binding in part.bind]
-    formulas += [binding.formula for link in mapping.then for binding in link.bind]
+    formulas += [binding.formula for link in mapping.all_links for binding in link.bind]
     formulas += [start for part in parts for start in part.start.values()]
     formulas += [case.when for case in cases]
     spoken_of = frozenset(name for formula in formulas for name in names(formula))
@@ -197,7 +201,7 @@ def fields_are_accounted_for(
 ) -> None:
     """Every field of the node is stated exactly once, whichever cases apply."""
     stated = [(mapping.at, v.node, v.bind, tuple(v.tensors)) for v in mapping.variants()]
-    stated += [(link.at, link.node, link.bind, ()) for link in mapping.then]
+    stated += [(n.at, n.node, n.bind, tuple(n.tensors)) for n in mapping.all_links]
     found = {
         problem
         for at, name, bindings, tensors in stated
@@ -249,10 +253,22 @@ def normalization_is_complete(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
     """A normalization speaks of the node's fields, and gives every parameter that is bound."""
-    form = mapping.normalize
-    if form is None:
-        return
-    fields = {field for node in _nodes(mapping, mappings) for field in node.fields}
+    for form in mapping.normalize:
+        if form.node not in mapping.imported:
+            mend = did_you_mean(form.node, mapping.imported)
+            problems.add(form.at, f"no import makes the layer of `{form.node}`", mend)
+        elif form.node in mappings.nodes:
+            _complete(form, mapping, framework, mappings.nodes[form.node], problems)
+
+
+def _complete(
+    form: Normalization,
+    mapping: LayerMapping,
+    framework: FrameworkMappings,
+    node: Node,
+    problems: Problems,
+) -> None:
+    fields = set(node.fields)
     formulas = [form.when, form.gain, form.shift, *form.layer.values(), *form.start.values()]
     for unknown in sorted({name for f in formulas for name in names(f)} - fields - {"dt"}):
         problems.add(form.at, f"the node has no `{unknown}`", did_you_mean(unknown, fields))
@@ -291,7 +307,7 @@ def imports_are_determined(
     """Backwards, every formula can be solved, and every required parameter is found."""
     if mapping.direction != "both":
         return
-    for node in _nodes(mapping, mappings):
+    for node in (mappings.nodes[n] for n in mapping.imported if n in mappings.nodes):
         backwards = inverse.invert(mapping, node)
         for binding in backwards.unsolved():
             problems.add(

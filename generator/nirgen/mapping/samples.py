@@ -11,6 +11,7 @@ from typing import Any
 
 from nirgen.mapping.expressions import (
     Binary,
+    Call,
     Expression,
     Literal,
     Name,
@@ -65,6 +66,15 @@ def includes_low(domain: Expression) -> bool:
         or (bound.symbol == "<=" and isinstance(bound.right, Name))
         for bound in bounds
     )
+
+
+def is_always_within(name: str, mapping: LayerMapping) -> bool:
+    """Whether a parameter is read clamped, with both bounds in its domain."""
+    match mapping.read.get(name):
+        case Call("clamp", (_, low, high)):
+            domain = mapping.domain[name]
+            return all(evaluate(domain, {name: evaluate(bound, {})}) for bound in (low, high))
+    return False
 
 
 def is_domain_of(domain: Expression, name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import Binary, Expression, Literal, Name, names, show, substitute
 from nirgen.mapping.inverse import CaseInverse
-from nirgen.mapping.model import NODE, Binding, Choice, LayerMapping, Node, Normalization
+from nirgen.mapping.model import NODE, Binding, Choice, LayerMapping, Links, Node, Normalization
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ def forward(mapping: LayerMapping) -> Iterator[Row]:
         yield _bound(binding)
     for choice in mapping.choices:
         yield from _alternatives(choice)
-    for link in mapping.then:
-        for binding in link.bind:
-            yield Row(f"{link.node}.{binding.field}", show(binding.formula))
+    yield from _linked(mapping.links)
 
 
 def _alternatives(choice: Choice) -> Iterator[Row]:
@@ -39,8 +37,18 @@ def _alternatives(choice: Choice) -> Iterator[Row]:
         guard = "" if len(choice.cases) == 1 else show(case.when)
         for binding in case.part.bind:
             yield _bound(binding, guard)
+        yield from _linked(case.links, guard)
         for key, value in case.metadata.items():
             yield Row(f"node.metadata[{key!r}]", repr(value), guard)
+
+
+def _linked(links: Links, where: str = "") -> Iterator[Row]:
+    """The fields of the nodes around a layer's own."""
+    for link in links:
+        for field, tensor in link.tensors.items():
+            yield Row(f"{link.node}.{field}", f"module.{tensor}", where)
+        for binding in link.bind:
+            yield Row(f"{link.node}.{binding.field}", show(binding.formula), where)
 
 
 def _bound(binding: Binding, where: str = "") -> Row:

@@ -140,7 +140,9 @@ def _judge_framework(key: Key, was: layers.Rows, now: layers.Rows) -> layers.Jud
     return "", None, bool(was) and not now and key.what.partition(":")[0] in _BUILT_ON
 
 
-_BUILT_ON = frozenset(("mode", "options", "containers", "builds_on", "fallback", "cell", "preset"))
+_BUILT_ON = frozenset(
+    ("mode", "options", "containers", "builds_on", "fallback", "cell", "load_state", "preset")
+)
 
 
 def _release(framework: Framework) -> str:

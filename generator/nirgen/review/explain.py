@@ -6,16 +6,23 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from nirgen.mapping import inverse
+from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import Binary, Expression, Name, names, show, substitute
 from nirgen.mapping.inverse import CaseInverse, Inversion, MappingInverse
-from nirgen.mapping.model import NODE, FrameworkMappings, LayerMapping, Mappings, Node
+from nirgen.mapping.model import (
+    NODE,
+    FrameworkMappings,
+    LayerMapping,
+    Mappings,
+    Node,
+    Normalization,
+)
 from nirgen.mapping.problems import did_you_mean
 from nirgen.mapping.tables import simpler
 from nirgen.review import statements, support
 from nirgen.review.errors import ReviewError
 from nirgen.review.measure import shown
-from nirgen.review.statements import ANY_OTHER, Statements
+from nirgen.review.statements import Statements
 
 WIDTH = 100
 INDENT = "    "
@@ -83,15 +90,17 @@ def _paper(
     yield f"{release}, {mapping.at.file}"
     yield from _section("Also", [", ".join(mapping.layers[1:])] if mapping.layers[1:] else [])
     yield from _section("The layer computes", _equation(mapping))
-    for name in (*mapping.nodes, *(link.node for link in mapping.then)):
+    for name in dict.fromkeys((*mapping.nodes, *(n.node for n in mapping.all_links))):
         node = mappings.nodes[name]
         yield from _section(f"{name} ({node.says}) computes", _equation_of_node(node))
     yield from _section("Read off the layer", _aligned(_readings(mapping)))
     yield from _section("From the layer to the node", _aligned(_said(table, "field")))
-    for name in mapping.nodes if mapping.direction == "both" else ():
+    for name in mapping.imported:
         heading = "From the node to the layer" if mapping.node else f"From {name} to the layer"
         yield from _section(heading, _backwards(mapping, mappings.nodes[name]))
-    yield from _section("Any other node, behind x -> gain * x + shift", _normalized(table))
+    for form in mapping.normalize:
+        kind = "node" if len(mapping.normalize) == 1 else form.node
+        yield from _section(f"Any other {kind}, behind x -> gain * x + shift", _normalized(form))
     yield from _section("The state", _state(mapping, table))
     for heading, lines in _limits(mapping, table):
         yield from _section(heading, lines)
@@ -209,11 +218,9 @@ def _demanded(inversion: Inversion) -> Iterator[Expression]:
         yield Binary("==", Name(NODE + demand.field), demand.formula)
 
 
-def _normalized(table: Statements) -> Iterator[str]:
-    found = {e.name.removeprefix(ANY_OTHER): e.value for e in _said(table, "normalize")}
-    where = found.pop("where", "")
-    yield from [f"where {where}"] if where else []
-    yield from _aligned(_Equation(name, value) for name, value in found.items())
+def _normalized(form: Normalization) -> Iterator[str]:
+    yield f"where {show(form.when)}"
+    yield from _aligned(_Equation(row.name, row.text) for row in tables.normalized(form))
 
 
 # --- the rest -------------------------------------------------------------------------------

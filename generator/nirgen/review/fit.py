@@ -6,7 +6,7 @@ parameters are solved, domains and demands checked, cases told apart. A test hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ from nirgen.mapping.model import (
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import Row
 from nirgen.runtime.files.arrays import distinct
-from nirgen.runtime.values import agree, resolution, uniform
+from nirgen.runtime.values import agree, compact, resolution, uniform
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class _Native:
     found: dict[str, Any] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
     annotations: list[str] = field(default_factory=list)
+    followed: set[str] = field(default_factory=set)
 
     def fit(self) -> Fit:
         backwards = inverse.invert(self.mapping, self.kind)
@@ -124,8 +125,10 @@ class _Native:
             self._choose(choice)
         for variable in backwards.starts:
             if f"{variable}_initial" in self.node.metadata:
+                self.followed.add(f"{variable}_initial")
                 self.annotations.append(f"{variable} starts where the metadata says")
         self._demand_starts(self.mapping.part, backwards.starts)
+        demand_followed(self.node, self.followed)
         self._derive()
         self._demand_axes()
         rows = tables.backward(self.mapping, self.kind)
@@ -183,6 +186,8 @@ class _Native:
         for name, domain in self.mapping.domain.items():
             if name not in solved or "is not" in show(domain) or evaluate(domain, self.found):
                 continue
+            if np.ndim(self.found[name]):
+                raise Unfit(f"the layer needs {show(domain)} for all neurons")
             binding = solved[name].equations[0]
             low = {name: Literal(interval(domain).low)}
             limit = solve(substitute(binding.formula, low), "dt", Name(NODE + binding.field))
@@ -195,8 +200,11 @@ class _Native:
                 continue
             if _is_zeros(demand.formula):
                 raise Unfit(f"{demand.field} is not zero", demand.field)
-            held = self.found[NODE + demand.field]
-            wanted = _computed(demand.formula, self.found)
+            held = compact(self.found[NODE + demand.field])
+            wanted = compact(_computed(demand.formula, self.found))
+            if np.ndim(held) or np.ndim(wanted):
+                formula = for_people(demand.formula)
+                raise Unfit(f"{demand.field} is not {formula} in all neurons", demand.field)
             raise Unfit(
                 f"{demand.field} is {held:g}, and the layer has {demand.field} = "
                 f"{_with_number(demand.formula, wanted)}",
@@ -209,7 +217,7 @@ class _Native:
             return not np.any(distinct(held))
         return self._agree(held, _computed(demand.formula, self.found))
 
-    def _agree(self, a: float, b: float) -> bool:
+    def _agree(self, a: Any, b: Any) -> bool:
         return agree(a, b, resolution(self.node))
 
     def _demand_starts(self, part: Part, given: Iterable[str]) -> None:
@@ -220,6 +228,7 @@ class _Native:
             contract = substitute(self.kind.start[variable], stated)
             if variable in given:
                 continue
+            self.followed.add(f"{variable}_initial")
             layer, usual = (_computed(f, self.found) for f in (formula, contract))
             told = self.node.metadata.get(f"{variable}_initial")
             wanted = usual if told is None else uniform(told)
@@ -269,6 +278,7 @@ class _Native:
         return all(map(self._meets, case.inversion.demands)) and bool(_computed(guard, self.found))
 
     def _take(self, case: CaseInverse, demanding: bool) -> None:
+        self.followed |= set(case.case.metadata)
         if case.case.annotate:
             self.annotations.append(case.case.because)
         self.taken.append(tables.where(case))
@@ -311,23 +321,29 @@ class _Normalized:
         for part in _conjuncts(self.form.when):
             if not np.all(evaluate(part, neurons)):
                 raise Unfit(f"the layer needs {show(part)} for all neurons")
+        for name, formula in self.form.layer.items():
+            if name not in found:
+                found[name] = evaluate(formula, neurons)
+                domain = self.mapping.domain.get(name)
+                if domain is not None and not np.all(evaluate(domain, found)):
+                    raise Unfit(f"the layer needs {show(domain)} for all neurons")
         found["gain"] = evaluate(self.form.gain, neurons)
         found["shift"] = evaluate(self.form.shift, neurons)
         self._demand_starts(neurons)
         return Fit(self.mapping.layers[0], True, tuple(tables.normalized(self.form)), found)
 
     def _demand_plain(self) -> None:
-        told = [key for key in self.node.metadata if key == "reset" or key.endswith("_initial")]
-        if told:
-            raise Unfit(f"the node's metadata says more: {', '.join(told)}", "metadata")
+        demand_followed(self.node, ())
 
     def _layer(self) -> dict[str, Any]:
-        """The layer's parameters: one number each for all neurons, within their domains."""
-        named = {name for formula in self.form.layer.values() for name in names(formula)}
+        """The layer's parameters that are one number for all neurons, within their domains."""
+        signature = self.framework.signatures[self.mapping.layers[0]]
+        alike = {n: f for n, f in self.form.layer.items() if "Tensor" not in signature[n].type}
+        named = {name for formula in alike.values() for name in names(formula)}
         fields = [name for name in self.kind.fields if name in named]
         held = {name: _one(getattr(self.node, name), name) for name in fields}
         found: dict[str, Any] = {}
-        for name, formula in self.form.layer.items():
+        for name, formula in alike.items():
             found[name] = evaluate(formula, {"dt": self.dt, **held})
             domain = self.mapping.domain.get(name)
             if domain is None or evaluate(domain, found):
@@ -347,6 +363,14 @@ class _Normalized:
                 raise Unfit(f"the layer needs {show(formula)} == 0 for all neurons")
             if uniform(np.asarray(value)) is None:
                 raise Unfit(f"{variable} would start elsewhere in each neuron")
+
+
+def demand_followed(node: nir.NIRNode, followed: Collection[str]) -> None:
+    """Refuse a layer that doesn't follow what the node's metadata says besides the fields."""
+    told = [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
+    left = [key for key in told if key not in followed]
+    if left:
+        raise Unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
 
 
 def _reading_order(backwards: inverse.MappingInverse, kind: Node) -> list[str]:
@@ -405,9 +429,14 @@ def _outside(
     return Outside(what, advice, field)
 
 
+def for_people(formula: Expression) -> str:
+    """A formula as it stands in messages: fields without their prefix."""
+    return show(formula, {name: name.removeprefix(NODE) for name in names(formula)})
+
+
 def _with_number(formula: Expression, value: float) -> str:
     """A formula as people read it, with its number where that is not in sight."""
-    text = show(formula, {name: name.removeprefix(NODE) for name in names(formula)})
+    text = for_people(formula)
     return text if text == f"{value:g}" else f"{text} = {value:g}"
 
 

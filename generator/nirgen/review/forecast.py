@@ -127,8 +127,9 @@ class _Forecast:
             for mapping in _importing(framework, kind.name):
                 how = mapping, framework, kind, node, self.dt
                 yield partial(as_it_is, *how), by_reference
-                if mapping.normalize is not None:
-                    yield partial(behind_a_map, mapping.normalize, *how), by_reference
+                for form in mapping.normalize:
+                    if form.node == kind.name:
+                        yield partial(behind_a_map, form, *how), by_reference
 
     def _frameworks(self, kind: str) -> Iterator[tuple[FrameworkMappings, bool]]:
         """The first of the family that has layers for a kind of node, and the reference."""
@@ -188,7 +189,7 @@ class _Forecast:
 def _importing(framework: FrameworkMappings, kind: str) -> Iterator[LayerMapping]:
     """The mappings that an import tries for a kind of node, unless asked for others."""
     for mapping in framework.layers:
-        if mapping.direction == "both" and kind in mapping.nodes and mapping.on_request is None:
+        if kind in mapping.imported and mapping.on_request is None:
             yield mapping
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,12 +57,12 @@ def _chosen(mapping: LayerMapping, applying: list[list[Case]]) -> Iterator[tuple
 
 
 def _stated(
-    mapping: LayerMapping, cases: Iterable[Case], values: Values
+    mapping: LayerMapping, cases: Sequence[Case], values: Values
 ) -> Iterator[tuple[str, Any]]:
     for part in (mapping.part, *(case.part for case in cases)):
         yield from ((NODE + b.field, computed(b.formula, values)) for b in part.bind)
         yield from ((at_first(name), computed(f, values)) for name, f in part.start.items())
-    for link in mapping.then:
+    for link in (*mapping.links, *(link for case in cases for link in case.links)):
         yield from ((f"{link.node}.{b.field}", computed(b.formula, values)) for b in link.bind)
 
 

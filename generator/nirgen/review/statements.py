@@ -18,6 +18,7 @@ from nirgen.mapping.model import (
     Field,
     Framework,
     LayerMapping,
+    Links,
     Node,
     Parameter,
     Part,
@@ -107,9 +108,11 @@ def _layer(mapping: LayerMapping, signature: Iterable[str]) -> Iterator[tuple[Ke
                 yield Key("node", "node"), Row(case.node, case.when)
     for part, of in _parts(mapping):
         yield from _part(part, None if of is None else of.when)
-        yield from () if of is None else _notes(of)
-    for link in mapping.then:
-        yield from (_binding(binding, f"{link.node}.", None) for binding in link.bind)
+        if of is not None and of.export_only:
+            yield Key("words", "why export only"), Row(of.export_only, of.when)
+        if of is not None:
+            yield from (*_linked(of.links, of.when), *_notes(of))
+    yield from _linked(mapping.links, None)
     yield from _normalization(mapping)
     yield from _held(mapping)
     for name, domain in mapping.domain.items():
@@ -152,13 +155,22 @@ def _notes(case: Case) -> Iterator[tuple[Key, Row]]:
 
 
 def _normalization(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
-    form = mapping.normalize
-    if form is None:
-        return
-    formulas = {"where": form.when, "gain": form.gain, "shift": form.shift, **form.layer}
-    formulas |= {at_first(variable): start for variable, start in form.start.items()}
-    for name, formula in formulas.items():
-        yield Key("normalize", ANY_OTHER + name), _formula(formula)
+    for form in mapping.normalize:
+        node = "" if len(mapping.normalize) == 1 else f"{form.node} "
+        formulas = {"where": form.when, "gain": form.gain, "shift": form.shift, **form.layer}
+        formulas |= {at_first(variable): start for variable, start in form.start.items()}
+        for name, formula in formulas.items():
+            yield Key("normalize", ANY_OTHER + node + name), _formula(formula)
+
+
+def _linked(links: Links, where: Expression | None) -> Iterator[tuple[Key, Row]]:
+    """The nodes around a layer's own, and their fields."""
+    for way in ("before", "then", "feedback"):
+        for link in getattr(links, way):
+            yield Key("node", way), Row(link.node, where)
+            for field, attribute in link.tensors.items():
+                yield Key("field", f"{link.node}.{field}"), Row(f"module.{attribute}", where)
+            yield from (_binding(binding, f"{link.node}.", where) for binding in link.bind)
 
 
 def _called(way: Called) -> Row:

@@ -79,5 +79,6 @@ def _imports(mappings: Iterable[LayerMapping]) -> Iterator[tuple[str, Support]]:
 
 
 def _chain(mapping: LayerMapping) -> str:
-    nodes = " or ".join(mapping.nodes)
-    return " -> ".join([nodes, *(link.node for link in mapping.then)])
+    before, then = mapping.links.before, mapping.links.then
+    chain = [*(n.node for n in before), " or ".join(mapping.nodes), *(n.node for n in then)]
+    return " -> ".join(chain)

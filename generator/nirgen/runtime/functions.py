@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from nirgen.runtime.contract.dynamics import spike
 
 
 def sigmoid(value: torch.Tensor | float) -> float:
@@ -62,6 +65,24 @@ def pair_or_word(padding: Any) -> tuple[int, int] | str:
 def single_or_word(padding: Any) -> int | str:
     """`single`, or a word such as `same` as it is."""
     return padding if isinstance(padding, str) else single(padding)
+
+
+def half(size: Any) -> tuple[int, int]:
+    """Half of (height, width), rounded down."""
+    high, wide = pair(size)
+    return high // 2, wide // 2
+
+
+def clamp(value: Any, low: float, high: float) -> Any:
+    """A number, or the elements of a tensor, moved into low <= x <= high."""
+    if isinstance(value, torch.Tensor):
+        return value.clamp(low, high)
+    return min(max(value, low), high)
+
+
+def every(condition: Any) -> bool:
+    """Whether a condition holds for all neurons."""
+    return bool(np.all(condition))
 
 
 def any_nonzero(size: Any) -> bool:
@@ -138,6 +159,23 @@ def _outputs(output_size: Any, spatial_shape: tuple[int, ...]) -> list[tuple[int
     wanted = output_size if several else (output_size,) * len(spatial_shape)
     pairs = zip(spatial_shape, wanted, strict=True)
     return [(size, size if out is None else int(out)) for size, out in pairs]
+
+
+def is_step(surrogate: Any) -> bool:
+    """Whether a surrogate function gives 1 above 0 and 0 elsewhere, as far as trying it tells."""
+    tried = torch.cat([torch.linspace(-3, 3, 61), torch.tensor([-1e-6, 0.0, 1e-6])])
+    with torch.no_grad():
+        return bool(torch.equal(surrogate(tried), (tried > 0).to(tried.dtype)))
+
+
+def step_in(dtype: torch.dtype) -> Any:
+    """A surrogate step function that keeps a precision; None, a framework's own, for float32.
+
+    1 above 0 and 0 elsewhere; backward as arctan(pi x) / pi.
+    """
+    if dtype == torch.float32:
+        return None
+    return functools.partial(spike, threshold=torch.zeros(()))
 
 
 def spiking(surrogate_function: object) -> bool:

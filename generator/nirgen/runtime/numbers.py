@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from nirgen.runtime.files.arrays import Unshared
+from nirgen.runtime.values import uniform
 
-Equation = tuple[Callable[[float], float], float]
+Equation = tuple[Callable[[Any], Any], Any]
 """A function of one unknown, and the value it must have."""
 
 
@@ -80,18 +81,39 @@ def logit(value: float) -> float:
     return math.log(value / (1.0 - value))
 
 
-def invert(guess: float, *equations: Equation) -> float:
+def invert(guess: Any, *equations: Equation) -> Any:
     """The number near `guess` that solves all equations to the last bit, where one exists.
 
     Solving `tau * dt = 0.001` by a division may miss the `tau` that was exported by a rounding,
     and exporting again would then miss the file's number. Of all numbers that solve exactly, the
     one with the fewest decimal digits is the one that a person wrote. Where none solves exactly
     (the file was written in another precision, or by another formula), `guess` is as good.
+
+    Of arrays, each element is such a number.
     """
+    if np.ndim(guess):
+        return _inverted(np.asarray(guess), equations)
     for candidate in _near(guess):
         if all(_holds(equation, candidate) for equation in equations):
             return candidate
     return guess
+
+
+def _inverted(guess: npt.NDArray[Any], equations: Iterable[Equation]) -> npt.NDArray[Any]:
+    """The elements of `guess`, those that don't solve their equations solved one by one."""
+    functions = [function for function, _ in equations]
+    values = [np.broadcast_to(value, guess.shape) for _, value in equations]
+    if uniform(guess) is not None and all(uniform(value) is not None for value in values):
+        ones = [(f, float(v.flat[0])) for f, v in zip(functions, values, strict=True)]
+        return np.broadcast_to(invert(float(guess.flat[0]), *ones), guess.shape)
+    held = np.logical_and.reduce(
+        [function(guess) == value for function, value in zip(functions, values, strict=True)]
+    )
+    solved = np.array(guess, dtype=np.float64)
+    for place in zip(*np.nonzero(~held), strict=True):
+        ones = [(f, float(value[place])) for f, value in zip(functions, values, strict=True)]
+        solved[place] = invert(float(guess[place]), *ones)
+    return solved
 
 
 def _holds(equation: Equation, candidate: float) -> bool:

@@ -46,6 +46,24 @@ class ExportOptions:
 DEFAULT_OPTIONS = ExportOptions()
 
 
+@dataclass(frozen=True)
+class Chain:
+    """The nodes of a layer that NIR says in several.
+
+    Attributes:
+        node: the layer's own.
+        before: those that what reaches the layer goes through first, in their order.
+        then: those behind the node.
+        feedback: those on the way from the layer's output back to the node's input, one step
+            later; none if nothing is fed back.
+    """
+
+    node: nir.NIRNode
+    before: tuple[nir.NIRNode, ...] = ()
+    then: tuple[nir.NIRNode, ...] = ()
+    feedback: tuple[nir.NIRNode, ...] = ()
+
+
 @dataclass
 class ExportSite:
     """One layer of a network on its way into a node.
@@ -152,8 +170,8 @@ class ExportSite:
                 f"export with dt={value:g}, or give all layers one {name}",
             )
 
-    def scalar(self, value: float) -> npt.NDArray[np.float64]:
-        """One number for all neurons, of whatever shape the graph gives the node."""
+    def scalar(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """One number for all neurons, or one for each, of whatever shape the graph has there."""
         return np.array(value, dtype=np.float64)
 
     def fill(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -224,6 +242,7 @@ class ImportSite:
         options: what the framework's import takes besides, such as `step_mode`.
         annotations: what metadata was honoured, and why; empty for an exact conversion.
         cases: which cases of the mapping apply.
+        followed: the keys of the metadata that the layer follows.
     """
 
     path: str
@@ -235,6 +254,7 @@ class ImportSite:
     options: Mapping[str, Any] = field(default_factory=dict)
     annotations: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
+    followed: set[str] = field(default_factory=set)
 
     @property
     def batch_axes(self) -> int:
@@ -261,18 +281,22 @@ class ImportSite:
         held = self.node.metadata.get(f"{variable}_initial")
         if held is None:
             return None
+        self.followed.add(f"{variable}_initial")
         self.honour(f"{variable} starts where the metadata says")
         return np.asarray(held)
 
-    def agree(self, a: float, b: float) -> bool:
+    def agree(self, a: npt.ArrayLike, b: npt.ArrayLike) -> bool:
         """Whether two numbers are the same up to the precision in which the node is stored."""
         return agree(a, b, resolution(self.node))
 
-    def demand(self, field: str, held: float, wanted: float, formula: str) -> None:
+    def demand(self, field: str, held: npt.ArrayLike, wanted: npt.ArrayLike, formula: str) -> None:
         """Refuse a node whose `field` is not what the layer has there, by `formula`."""
         if not self.agree(held, wanted):
-            shown = formula if formula == f"{wanted:g}" else f"{formula} = {wanted:g}"
-            raise self.unfit(f"{field} is {held:g}, and the layer has {field} = {shown}", field)
+            one, other = compact(held), compact(wanted)
+            if np.ndim(one) or np.ndim(other):
+                raise self.unfit(f"{field} is not {formula} in all neurons", field)
+            shown = formula if formula == f"{other:g}" else f"{formula} = {other:g}"
+            raise self.unfit(f"{field} is {one:g}, and the layer has {field} = {shown}", field)
 
     def all_zero(self, name: str) -> bool:
         """Whether the node's field `name` is zero everywhere."""
@@ -281,7 +305,10 @@ class ImportSite:
     def noted(self, **metadata: Any) -> bool:
         """Whether the node's metadata says exactly this."""
         held = self.node.metadata
-        return all(key in held and bool(held[key] == value) for key, value in metadata.items())
+        noted = all(key in held and bool(held[key] == value) for key, value in metadata.items())
+        if noted:
+            self.followed.update(metadata)
+        return noted
 
     def honour(self, because: str) -> None:
         """Record that the layer follows the node's metadata where NIR has no field."""
@@ -295,6 +322,7 @@ class ImportSite:
         """Forget what a layer did that turned out not to compute the node."""
         self.annotations.clear()
         self.cases.clear()
+        self.followed.clear()
 
     def start(self, variable: str, layer: float, node: float | None = None) -> None:
         """Pass a node on to another layer if its state would start elsewhere in this one.
@@ -305,6 +333,7 @@ class ImportSite:
             node: where NIR starts it; None if that is the same.
         """
         told = self.node.metadata.get(f"{variable}_initial")
+        self.followed.add(f"{variable}_initial")
         usual = layer if node is None else node
         wanted = usual if told is None else self.one(variable, told)
         if not self.agree(layer, wanted):
@@ -319,10 +348,10 @@ class ImportSite:
             raise self.unfit(f"the layer needs {what} for all neurons")
 
     def demand_plain(self) -> None:
-        """Pass a node on to another layer if its metadata says what the fields don't."""
-        told = [key for key in self.node.metadata if key == "reset" or key.endswith("_initial")]
-        if told:
-            raise self.unfit(f"the node's metadata says more: {', '.join(told)}", "metadata")
+        """Pass a node on to another layer if its metadata says what this one doesn't follow."""
+        left = [key for key in _told(self.node) if key not in self.followed]
+        if left:
+            raise self.unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
 
     def one(self, name: str, values: npt.ArrayLike) -> float:
         """The one number that all elements are; else the node is passed on to another layer."""
@@ -362,6 +391,11 @@ class ImportSite:
         """The error to raise: what the framework can't compute at this node, and what to do."""
         place = f"{self.path}/{field}" if field else self.path
         return ImportRefused(Problem(place, what, advice))
+
+
+def _told(node: nir.NIRNode) -> list[str]:
+    """The keys of a node's metadata that change what it computes."""
+    return [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
 
 
 class _Uninitialized(TorchFunctionMode):

@@ -11,11 +11,11 @@ from torch import nn
 
 from nirgen.runtime.calling import Call, remembering
 from nirgen.runtime.contract.dynamics import Dynamics
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nirgen.runtime.sites import Chain, ExportSite, ImportSite
 
-Exporter = Callable[[Any, ExportSite], nir.NIRNode | tuple[nir.NIRNode, ...]]
-"""`(layer, site) -> node`, or a chain of nodes: each reads the one before. An empty chain says that
-the layer returns what it is given. Raises what `site.refuse` returns where NIR can't hold it."""
+Exporter = Callable[[Any, ExportSite], nir.NIRNode | Chain | tuple[()]]
+"""`(layer, site) -> node`, or a chain of nodes; nothing where the layer returns what it is given.
+Raises what `site.refuse` returns where NIR can't hold the layer."""
 
 Importer = Callable[[Any, ImportSite], nn.Module]
 """`(node, site) -> layer`; raises what `site.refuse` returns where no layer computes the node."""
@@ -47,6 +47,8 @@ class Target:
         cell: gives a discrete system a memory that the framework knows how to reset; what it
             returns keeps the state in attributes called as in `Dynamics.memory`, and the system
             as `dynamics`. None where cycles can't be imported.
+        load_state: a `building.LoadState` that the framework's own reset finds, and that resets
+            all layers; None where that finds the layers wherever they are.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Target:
     containers: Mapping[type[nn.Module], str] = field(default_factory=dict)
     in_order: tuple[type[nn.Module], ...] = ()
     cell: Callable[[Dynamics], nn.Module] | None = None
+    load_state: Callable[[Any], nn.Module] | None = None
 
     @property
     def one_step(self) -> tuple[str, str] | None:

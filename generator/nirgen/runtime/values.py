@@ -38,6 +38,8 @@ def resolution(node: nir.NIRNode) -> float:
     return min(float(np.finfo(kind).eps) for kind in (*kinds, np.float32))
 
 
-def agree(a: float, b: float, resolution: float) -> bool:
-    """Whether `a` and `b` are equal up to a few units of the relative `resolution`."""
-    return math.isclose(a, b, rel_tol=8 * resolution, abs_tol=0.0)
+def agree(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float) -> bool:
+    """Whether all of `a` and `b` are equal up to a few units of the relative `resolution`."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=8 * resolution, abs_tol=0.0)
+    return bool(np.all(np.isclose(distinct(a), distinct(b), rtol=8 * resolution, atol=0.0)))

@@ -30,7 +30,11 @@ from torch import nn
 from nirgen.runtime import numbers
 
 Tensor = torch.Tensor
-Reset = Literal["set", "subtract"]
+Reset = Literal["set", "subtract", "subtract_next", "subtract_carried"]
+"""What a spike does to v: "set" it to v_reset, as NIR has it, or else subtract the threshold, for
+which NIR has no field. "subtract" does so at once, "subtract_next" in the next step, after v has
+leaked. "subtract_carried" does it at once too, but where v is above the threshold still, the next
+step begins by subtracting it again, and its own spike then subtracts nothing."""
 
 
 class Dynamics(nn.Module):
@@ -69,8 +73,7 @@ class _Neuron(Dynamics):
     Attributes:
         dt: the time step, in seconds.
         v_initial: v before the first step; None for where the contract has it.
-        reset_by: what a spike does to v: "set" it to v_reset, as NIR has it, or "subtract" the
-            threshold, for which NIR has no field.
+        reset_by: what a spike does to v.
     """
 
     v_initial: Tensor | None
@@ -99,12 +102,22 @@ class _Neuron(Dynamics):
             return v
         return rest if self.v_initial is None else self.v_initial
 
-    def left(self, v: Tensor) -> Tensor:
-        """What a spike leaves of a charged membrane: v_reset, or v less the threshold."""
-        return v - self.v_threshold if self.reset_by == "subtract" else self.v_reset
+    def fired(self, old: Tensor | float, charged: Tensor) -> tuple[Tensor, Tensor]:
+        """The spikes of a membrane that was charged from `old`, and what they leave of it."""
+        threshold = self.v_threshold
+        if self.reset_by == "set":
+            return fire(charged, threshold, self.v_reset)
+        if self.reset_by == "subtract":
+            return fire(charged, threshold, charged - threshold)
+        due = torch.as_tensor(old > threshold)
+        charged = torch.where(due, charged - threshold, charged)
+        spikes = spike(charged, threshold)
+        if self.reset_by == "subtract_next":
+            return spikes, charged
+        return spikes, charged - (spikes.detach() - due.to(spikes.dtype)) * threshold
 
     def extra_repr(self) -> str:
-        soft = ", reset_by='subtract'" if self.reset_by == "subtract" else ""
+        soft = f", reset_by={self.reset_by!r}" if self.reset_by != "set" else ""
         return f"{super().extra_repr()}, dt={self.dt:g}{soft}"
 
 
@@ -158,8 +171,8 @@ class IF(_Neuron):
 
     def step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         """`(x, v) -> (z, v)`"""
-        charged = self.started(v, self.v_reset) + self.dt * self.r * x
-        return fire(charged, self.v_threshold, self.left(charged))
+        old = self.started(v, self.v_reset)
+        return self.fired(old, old + self.dt * self.r * x)
 
 
 class LI(_Neuron):
@@ -234,7 +247,7 @@ class LIF(_Neuron):
         """`(x, v) -> (z, v)`"""
         old = self.started(v, self.v_leak)
         charged = old + fraction(self.dt, self.tau) * ((self.v_leak - old) + self.r * x)
-        return fire(charged, self.v_threshold, self.left(charged))
+        return self.fired(old, charged)
 
 
 class CubaLI(_Neuron):
@@ -332,7 +345,7 @@ class CubaLIF(CubaLI):
     def step(self, x: Tensor, v: Tensor | None, i: Tensor | None) -> tuple[Tensor, ...]:
         """`(x, v, i) -> (z, v, i)`"""
         charged, current = self.charge(x, v, i)
-        spikes, left = fire(charged, self.v_threshold, self.left(charged))
+        spikes, left = self.fired(self.started(v, self.v_leak), charged)
         return spikes, left, current
 
 

@@ -52,8 +52,8 @@ class Loops(Protocol):
     def close(self, feedback: Signal, y: Signal) -> None:
         """Say what is fed back."""
 
-    def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
-        """What a layer is converted into where it reads `x`."""
+    def node_of(self, module: nn.Module, x: Signal) -> nir.NIRNode:
+        """What a layer that is one node is converted into where it reads `x`."""
 
     def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
         """The signal behind a node that stands for a part of a layer."""
@@ -75,7 +75,7 @@ def through(loops: Loops, container: nn.Module, x: Signal, *state: Any) -> Any:
 
 def elementwise(loops: Loops, container: Any, x: Signal) -> Signal:
     """A container whose output is joined to its next input by a function."""
-    step = _step(x)
+    step = step_of(x)
     feedback = loops.feedback(step, x.features)
     joined = container.element_wise_function(feedback, step)
     return _closed(loops, container, x, feedback, joined)
@@ -86,10 +86,10 @@ def linear(loops: Loops, container: Any, x: Signal) -> Signal:
     if len(x.features) != 1:
         loops.problem(f"takes one axis of features, not {x.features}", "flatten before it")
         return x.guess()
-    (size,), step = x.features, _step(x)
+    (size,), step = x.features, step_of(x)
     width = container.rc.in_features
     feedback = loops.feedback(step, (width - size,))
-    (node,) = loops.nodes_of(container.rc, step.successor((width,), ()))
+    node: Any = loops.node_of(container.rc, step.successor((width,), ()))
     # W [x, y] + b = W[:, :size] x + b + W[:, size:] y
     first, second = copy.copy(node), nir.Linear(weight=node.weight[:, size:])
     first.weight = node.weight[:, :size]
@@ -154,7 +154,7 @@ WAYS: Mapping[str, Callable[..., Any]] = {
 """What `Target.containers` may say of a class."""
 
 
-def _step(x: Signal) -> Signal:
+def step_of(x: Signal) -> Signal:
     """One step of a sequence; of a single step itself."""
     if len(x.leading.shape) == 1:
         return x

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -40,8 +42,9 @@ from nirgen.runtime.exports.rounds import Rounds, Written
 from nirgen.runtime.exports.signals import Leading, Memory, Signal, Sources, signals_in
 from nirgen.runtime.exports.states import Held
 from nirgen.runtime.exports.traces import Call, Port, Trace
+from nirgen.runtime.imports.building import LoadState, ReadState
 from nirgen.runtime.imports.recurrence import Recurrent
-from nirgen.runtime.sites import DEFAULT_OPTIONS, ExportOptions, ExportSite, Shape
+from nirgen.runtime.sites import DEFAULT_OPTIONS, Chain, ExportOptions, ExportSite, Shape
 from nirgen.runtime.target import Exporter, Target
 
 
@@ -152,7 +155,7 @@ class _Tracer:
     def is_traced_through(self, module: nn.Module) -> bool:
         """Whether a module's forward is run, so that what it calls is seen."""
         cls = type(module)
-        if cls in self.target.containers:
+        if cls in self.target.containers or isinstance(module, (LoadState, ReadState)):
             return True
         return not (
             mapped_base(self.target, cls)
@@ -262,8 +265,8 @@ class _Tracer:
         """The signal behind a mapped layer."""
         site = self._site(module, x)
         try:
-            nodes = self._nodes(module, site, x.dtype)
-            steps = _features(nodes, x.features)
+            chain = self._chain(module, site, x.dtype)
+            features = None if chain is None else _features(chain, x.features)
         except ExportRefused as refusal:
             self.complaints.take(refusal.problems)
             return x.guess()
@@ -274,7 +277,10 @@ class _Tracer:
             what = f"no node can be made of it for features {x.features}"
             self.complaints.note_error(what, error, x)
             return x.guess()
-        return self._chained(module, site, zip(nodes, steps, strict=True), x)
+        if chain is None or features is None:
+            self.skipped[self.complaints.paths.get(id(module), "")] = module
+            return x
+        return self._chained(module, site, chain, features, x)
 
     def _site(self, module: nn.Module, x: Signal) -> ExportSite:
         """The place where a layer reads `x`. One that takes several axes itself merges them."""
@@ -289,48 +295,61 @@ class _Tracer:
             options=self.options,
         )
 
-    def _nodes(
-        self, module: nn.Module, site: ExportSite, dtype: torch.dtype
-    ) -> tuple[nir.NIRNode, ...]:
-        """What a layer is converted into."""
+    def _chain(self, module: nn.Module, site: ExportSite, dtype: torch.dtype) -> Chain | None:
+        """What a layer is converted into; None if it returns what it is given."""
         exporter = self._exporter(module)
         if exporter is None:
             raise site.refuse(*demands.unmapped(self.target, type(module)))
         made = exporter(self._system(module), site)
-        nodes = made if isinstance(made, tuple) else (made,)
+        if isinstance(made, tuple):
+            return None
+        chain = made if isinstance(made, Chain) else Chain(made)
         if self.options.ties == "exact" and self._fires_at_threshold(module):
-            return tuple(ties.lowered(node, dtype) for node in nodes)
-        return nodes
+            return replace(chain, node=ties.lowered(chain.node, dtype))
+        return chain
 
     def _fires_at_threshold(self, module: nn.Module) -> bool:
         """Whether a layer compares otherwise than NIR; the reference's systems don't."""
         return self.target.fires == ">=" and not isinstance(self._system(module), Dynamics)
 
     def _chained(
-        self,
-        module: nn.Module,
-        site: ExportSite,
-        steps: Iterable[tuple[nir.NIRNode, Shape]],
-        x: Signal,
+        self, module: nn.Module, site: ExportSite, chain: Chain, features: Features, x: Signal
     ) -> Signal:
-        """The signal behind the nodes of one layer; `x` itself if there are none."""
-        path = self.complaints.paths.get(id(module), "")
-        annotations, before = tuple(site.annotations), x
-        for part, (node, features) in enumerate(steps):
-            call = Call(
-                path,
-                module,
-                node,
-                part,
-                annotations,
-                foldable=site.folds,
-                cases=tuple(site.cases),
-                inputs=x.sources,
-            )
-            x, annotations = self._behind(call, x, features), ()
-        if x is before:
-            self.skipped[path] = module
-        return x
+        """The signal behind the nodes of one layer. The layer's name is its own node's."""
+        parts = itertools.count(1)
+
+        def behind(nodes: Iterable[nir.NIRNode], sizes: Iterable[Shape], y: Signal) -> Signal:
+            for node, size in zip(nodes, sizes, strict=True):
+                y = self._behind(self._call(module, site, node, next(parts), y), y, size)
+            return y
+
+        x = behind(chain.before, features.before, x)
+        fed, back = x, None
+        if chain.feedback:
+            step = containers.step_of(x)
+            back = self.feedback(step, features.output)
+            fed = operations.add(step, behind(chain.feedback, features.feedback, back))
+        own = self._call(module, site, chain.node, 0, fed)
+        y = behind(chain.then, features.then, self._behind(own, fed, features.node))
+        if back is not None:
+            self.close(back, y)
+            y = y.alias(x.leading)
+        return y
+
+    def _call(
+        self, module: nn.Module, site: ExportSite, node: nir.NIRNode, part: int, x: Signal
+    ) -> Call:
+        """A node of a layer, where it reads `x`. What is said of the layer is said of its own."""
+        return Call(
+            self.complaints.paths.get(id(module), ""),
+            module,
+            node,
+            part,
+            tuple(site.annotations) if part == 0 else (),
+            foldable=site.folds,
+            cases=tuple(site.cases),
+            inputs=x.sources,
+        )
 
     def _behind(self, call: Call, x: Signal, features: Shape) -> Signal:
         """The signal behind a node that reads `x`."""
@@ -353,9 +372,12 @@ class _Tracer:
             y = self.insert("delay", nir.Delay(np.zeros(y.features)), y, y.features)
         self.record.close(feedback.sources, y.sources)
 
-    def nodes_of(self, module: nn.Module, x: Signal) -> tuple[nir.NIRNode, ...]:
-        """What a layer is converted into where it reads `x`."""
-        return self._nodes(module, self._site(module, x), x.dtype)
+    def node_of(self, module: nn.Module, x: Signal) -> nir.NIRNode:
+        """What a layer that is one node is converted into where it reads `x`."""
+        chain = self._chain(module, self._site(module, x), x.dtype)
+        if chain is None or chain.before or chain.then or chain.feedback:
+            raise TypeError(f"{type(module).__name__} is not one node")
+        return chain.node
 
     def insert_part(self, module: nn.Module, part: int, node: nir.NIRNode, x: Signal) -> Signal:
         """The signal behind a node that stands for a part of a layer."""
@@ -495,13 +517,35 @@ def _port(name: str, signal: Signal, inputs: Sources = ()) -> Port:
     return Port(name, signal.features, inputs=inputs)
 
 
-def _features(nodes: Sequence[nir.NIRNode], features: Shape) -> list[Shape]:
+@dataclass(frozen=True)
+class Features:
     """The features behind each node of a chain."""
+
+    before: tuple[Shape, ...]
+    node: Shape
+    then: tuple[Shape, ...]
+    feedback: tuple[Shape, ...]
+
+    @property
+    def output(self) -> Shape:
+        """What the layer sends on."""
+        return (self.node, *self.then)[-1]
+
+
+def _features(chain: Chain, features: Shape) -> Features:
+    """The features behind each node; raises ShapeMismatch where a node can't take them."""
+    before = _behind_each(chain.before, features)
+    (node,) = _behind_each((chain.node,), (features, *before)[-1])
+    then = _behind_each(chain.then, node)
+    return Features(before, node, then, _behind_each(chain.feedback, (node, *then)[-1]))
+
+
+def _behind_each(nodes: Sequence[nir.NIRNode], features: Shape) -> tuple[Shape, ...]:
     behind = []
     for node in nodes:
         features = shapes.output_shape(node, features)
         behind.append(features)
-    return behind
+    return tuple(behind)
 
 
 def _is_binary(node: nir.NIRNode, x: Signal) -> bool:

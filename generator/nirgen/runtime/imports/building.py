@@ -25,6 +25,7 @@ from nirgen.runtime.contract.dynamics import Dynamics
 from nirgen.runtime.contract.nesting import Edge, Flat
 from nirgen.runtime.contract.order import Plan
 from nirgen.runtime.contract.primitives import Shape
+from nirgen.runtime.contract.reference import Host
 from nirgen.runtime.errors import InvalidArgument, Problem
 from nirgen.runtime.imports.identifiers import Namespace, parameters
 from nirgen.runtime.imports.normalized import Normalized
@@ -247,7 +248,8 @@ class _Build:
 
     def _with_memories(self, wires: _Wires, given: fx.Node, names: Names) -> fx.Node:
         """All nodes placed, with a state that their layers remember."""
-        wires.call(self.namespace.give("load_state"), LoadState(self.slots), given)
+        load_state = (self.target.load_state or LoadState)(self.slots)
+        wires.call(self.namespace.give("load_state"), load_state, given)
         self._place_all(wires)
         return wires.call(self.namespace.give("read_state"), ReadState(self.slots, names))
 
@@ -388,9 +390,9 @@ class _Build:
 
 
 def calling(target: Target, layer: nn.Module) -> Calling:
-    """How a layer is called; as one that remembers, if it has no state."""
+    """How a layer is called; those of the reference remember, as those without a state."""
     own = core(layer)
-    if not memory(target, own):
+    if not memory(target, own) or isinstance(own, Host):
         return taken_apart("y = layer(x)")
     return taken_apart(target.calls.get(type(own), target.calling)(own))
 

@@ -229,6 +229,7 @@ class _Importing:
         for importer in (*own, *reference):
             try:
                 layer = importer(site.node, site)
+                site.demand_plain()
             except LayerUnfit as reason:
                 unfit += reason.problems
                 site.forget()

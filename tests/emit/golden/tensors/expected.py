@@ -45,7 +45,7 @@ def from_affine(node: nir.Affine, at: ImportSite) -> cells.Dense:
         outputs = size(node.weight, -2)
     """
     with at.without_initialization():
-        module = cells.Dense(inputs=size(node.weight, -1), outputs=size(node.weight, -2), bias=True)
+        module = cells.Dense(inputs=size(node.weight, -1), outputs=size(node.weight, -2))
     at.load(module, kernel=node.weight, bias=node.bias)
     return module
 
