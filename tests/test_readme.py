@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -73,25 +74,54 @@ def test_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: A
     torch.manual_seed(0)
     exec(blocks("python")[0], names)
     command, _, shown = next(b for b in blocks("console") if " verify " in b).partition("\n")
-    assert typed(command, tmp_path) == shown
+    assert typed(command[2:], tmp_path) == shown
     capsys.readouterr()
     exec(blocks("python")[5], names)
     assert capsys.readouterr().out.rstrip("\n") in outputs()
 
 
-def typed(command: str, cwd: Path) -> str:
-    """What `$ nir-exchange ...` prints."""
-    program = Path(sys.executable).with_name("nir-exchange")
-    line = [str(program), *command.split()[2:]]
-    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return done.stdout
+SESSIONS = [
+    block
+    for block in blocks("console")
+    if block.startswith("$ nir-exchange") and " verify " not in block
+]
+"""Those of `nir-exchange` whose numbers don't depend on the weights."""
+
+
+@pytest.mark.parametrize("number", range(len(SESSIONS)))
+def test_the_command_line(number: int, scope: dict[str, object], tmp_path: Path) -> None:
+    """Each command is typed into a shell; what it shows is what the README shows."""
+    for command, shown in re.findall(
+        r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", SESSIONS[number], re.MULTILINE
+    ):
+        assert masked(typed(command, cwd=tmp_path)) == masked(shown)
 
 
 def test_what_is_drawn(scope: dict[str, object], tmp_path: Path) -> None:
-    command, _, shown = next(b for b in blocks("console") if " draw " in b).partition("\n")
-    assert typed(command, tmp_path) == shown
+    typed(next(block for block in SESSIONS if " draw " in block).split("\n")[0][2:], cwd=tmp_path)
     assert (tmp_path / "network.svg").exists()
+
+
+def typed(command: str, cwd: Path) -> str:
+    """What a command shows, its complaints included."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    result = subprocess.run(
+        command,
+        shell=True,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path},
+    )
+    return result.stdout
+
+
+def masked(text: str) -> str:
+    """The text without the numbers of random weights, and the line breaks that depend on them."""
+    unbroken = re.sub(r"\n {6,}", " ", text.rstrip())
+    return re.sub(r"(weight \([\d, ]*\)|bias) \S+ to [^\s,]+", r"\1 ...", unbroken)
 
 
 def test_the_mapping() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nirgen.graphs.acceptance import refusal
 from nirgen.graphs.changes import Rewritten
 from nirgen.graphs.rewriting import Wishes, rewrite
-from nirgen.runtime.contract.nesting import flatten
+from nirgen.runtime.contract.nesting import flatten, thin_copy
 from nirgen.runtime.errors import InvalidGraph
 from tests.interpreter import interpret
 from tests.nodes import (
@@ -55,6 +55,34 @@ def test_any_graph_computes_what_it_did(graph: nir.NIRGraph, wishes: Wishes, see
 
 
 # --- repairing ------------------------------------------------------------------------------
+
+
+@given(any_graphs(), seeds)
+def test_what_old_files_lack_is_completed(graph: nir.NIRGraph, seed: int) -> None:
+    x = inputs_for(graph, 100, 2, seed)
+    repaired = rewrite(old(graph), Wishes()).graph
+    assert_close(interpret(repaired, x, DT), interpret(graph, x, DT))
+    if not refusal(rewrite(graph, Wishes()).graph):
+        assert refusal(repaired) == ""
+
+
+def old(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph without what can be left out: 0 or 1 where it is the default, and repetitions."""
+    graph = thin_copy(graph)
+    for node in flatten(graph)[0].nodes.values():
+        if hasattr(node, "input_shape"):
+            node.input_shape = None
+        for name, value in list(vars(node).items()):
+            if isinstance(value, np.ndarray) and name not in ("weight", "bias"):
+                same = np.all(value == value.flat[0])
+                number = np.array(value.flat[0])
+                missing = same and LATER.get(name) == number
+                setattr(node, name, None if missing else number if same else value)
+    return graph
+
+
+LATER = {"v_reset": 0.0, "w_in": 1.0}
+"""Fields that older versions of nir had not, and what files without them mean."""
 
 
 def chain(*nodes: nir.NIRNode, size: int | tuple[int, ...] = 3) -> nir.NIRGraph:
@@ -256,6 +284,8 @@ def test_metadata_is_kept_or_the_pair_stays() -> None:
     assert node.metadata == {"a": 1, "b": 2}
     other.metadata = {"a": 2}
     assert len(bare(one, other)) == 2
+    other.metadata, other.unknown_fields = {}, {"colour": "red"}
+    assert len(bare(one, other)) == 2
 
 
 def test_what_is_on_a_cycle_is_folded_where_the_cut_stays() -> None:
@@ -309,7 +339,7 @@ def test_how_far_off_they_are_is_said() -> None:
         chain(nir.Scale(np.full(3, 0.1)), nir.Scale(THREE)), Wishes(dtype="float16")
     )
     assert changes(rewritten)["0/scale"] == (
-        "float64 -> float16, off by up to 0.00024 of their value"
+        "float64 -> float16, off by up to 0.00024 of the largest"
     )
     assert changes(rewritten)["1/scale"] == "float64 -> float16, the same numbers"
 
@@ -319,10 +349,15 @@ def test_how_far_off_they_are_is_said() -> None:
 )
 def test_numbers_that_the_type_can_not_hold(number: float, lost: str) -> None:
     with pytest.raises(InvalidGraph, match=lost):
-        rewrite(chain(nir.Scale(np.full(3, number))), Wishes(dtype="float16"))
+        rewrite(chain(lif(r=np.full(3, number))), Wishes(dtype="float16"))
 
 
-# --- sizes ----------------------------------------------------------------------------------
+def test_very_small_weights_become_0() -> None:
+    graph = rewrite(chain(nir.Linear(np.diag([1.0, 1e-9, 1.0]))), Wishes(dtype="float16")).graph
+    assert np.array_equal(graph.nodes["0"].weight, np.diag([1.0, 0.0, 1.0]))
+
+
+# --- omitting -------------------------------------------------------------------------------
 
 
 def test_sizes_are_left_out() -> None:
@@ -334,3 +369,17 @@ def test_sizes_are_left_out() -> None:
     why = "left out: it follows from the graph"
     assert (changes(rewritten)["0/input_shape"], changes(rewritten)["1/input_type"]) == (why, why)
     assert refusal(rewritten.graph) == ""
+
+
+def test_fields_that_nir_does_not_know_are_left_out() -> None:
+    scale, inner = nir.Scale(THREE), chain(nir.Scale(THREE))
+    scale.unknown_fields = inner.unknown_fields = {"colour": "red"}
+    inner.nodes["0"].unknown_fields = {"size": 3}
+    graph = chain(scale, inner)
+    assert "fields that nir doesn't know: ['colour']" in refusal(rewrite(graph, Wishes()).graph)
+    rewritten = rewrite(graph, Wishes(unknown=False))
+    why = "left out: nir doesn't know it"
+    said = {place: what for place, what in changes(rewritten).items() if what == why}
+    assert said.keys() == {"0/colour", "1/colour", "1.0/size"}
+    assert refusal(rewritten.graph) == ""
+    assert scale.unknown_fields == {"colour": "red"}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nirgen.graphs.drawing.drawing import Drawing
+    from nirgen.graphs.info import Info
     from nirgen.runtime.reports.report import Report
     from nirgen.verifying.verification import Verification
 
@@ -95,6 +96,27 @@ def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> 
     from nirgen.review.forecast import forecast
 
     return forecast(graph, target, dt)
+
+
+def info(graph: nir.NIRGraph | str | Path) -> Info:
+    """Say what is in a graph: nodes in order of execution, shapes, ranges of numbers, cycles.
+
+    Torch is not imported.
+
+    Args:
+        graph: the graph, or the path of a NIR file.
+
+    Returns:
+        What is there: it prints as a table, shows as one in a notebook, and turns into JSON's types
+        by `to_dict()`. `problems` has what is wrong with the graph.
+
+    Raises:
+        OSError: the file can't be opened.
+        InvalidFile, InvalidGraph: it holds no graph.
+    """
+    from nirgen.graphs.info import info
+
+    return info(graph)
 
 
 def draw(
@@ -202,3 +224,17 @@ _PACKAGES = {
 
 def _converter(name: str) -> Any:
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext nir_exchange` in a notebook: graphs show as tables."""
+    from nirgen.graphs.notebook import show_graphs
+
+    show_graphs(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext nir_exchange`: graphs show as before."""
+    from nirgen.graphs.notebook import show_graphs_as_before
+
+    show_graphs_as_before(ipython)

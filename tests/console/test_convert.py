@@ -17,9 +17,9 @@ from tests.console.conftest import Typed
 from tests.nodes import single
 
 DRY = """\
-place       change
-old/r       was one number for all: 2 for each of (3,)
-old/v_leak  was one number for all: 0 for each of (3,)
+node  field   change
+old   r       was one number for all: 2 for each of (3,)
+old   v_leak  was one number for all: 0 for each of (3,)
 
 would write new.nir: 2 changes
 """
@@ -123,3 +123,18 @@ def test_a_file_that_nir_itself_refuses(typed: Typed, tmp_path: Path) -> None:
     result = typed("convert", "wide.nir", "new.nir")
     assert result.returncode == 0
     assert f"nir {nir.version} itself refuses it: " in result.stdout
+
+
+def test_subgraphs_that_nir_refuses(typed: Typed, tmp_path: Path) -> None:
+    shape = np.array([1, 4, 4])
+    ends = {"one": nir.Input(shape), "two": nir.Output(shape)}
+    nodes = {"in": nir.Input(shape), "sub": nir.NIRGraph(ends, [("one", "two")])}
+    nodes |= {"s": nir.SumPool2d(2, 2, 0), "out": nir.Output(np.array([1, 2, 2]))}
+    edges = [("in", "sub"), ("sub", "s"), ("s", "out")]
+    files.write(tmp_path / "nested.nir", nir.NIRGraph(nodes, edges, type_check=False))
+    shown = typed("convert", "nested.nir", "new.nir").stdout
+    assert f"nir {nir.version} itself refuses it: KeyError: 'output'" in shown
+    assert "with --flatten it would take it" in shown
+    shown = typed("convert", "nested.nir", "flat.nir", "--flatten").stdout
+    assert "refuses" not in shown
+    assert nir.read(tmp_path / "flat.nir").nodes.keys() == {"in", "s", "out"}

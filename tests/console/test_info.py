@@ -41,6 +41,13 @@ bias    0.5      (2,)    float32
 at /node/nodes/dense
 from input; to neuron
 6 weights
+
+Affine (linear map with bias) computes
+    y = weight @ x + bias
+
+where
+    weight: [..., out, in]
+    bias: [..., out]
 """
 
 
@@ -101,3 +108,15 @@ def test_a_graph_that_means_nothing_is_shown_with_what_is_wrong(
     assert result.returncode == 1
     assert "in    Input   ?" in result.stdout
     assert "/node/nodes/out: its shape is (2,), and (3,) arrives" in result.stdout
+
+
+def test_a_subgraph_is_no_node(typed: Typed, tmp_path: Path) -> None:
+    shape = np.array([2])
+    inner = nir.NIRGraph.from_list(nir.Scale(np.ones(2)))
+    nodes = {"in": nir.Input(shape), "sub": inner, "out": nir.Output(shape)}
+    graph = nir.NIRGraph(nodes, [("in", "sub"), ("sub", "out")], type_check=False)
+    files.write(tmp_path / "nested.nir", graph)
+    assert "subgraph sub: 3 nodes" in typed("info", "nested.nir").stdout
+    result = typed("info", "nested.nir", "--node", "sub")
+    assert result.returncode == 2
+    assert "'sub' is a graph of 3 nodes, such as 'sub.input'" in result.stderr

@@ -8,8 +8,6 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from nirgen.mapping.problems import did_you_mean
-
 
 class File(click.ParamType[Path]):
     """A file; whoever opens it says what is wrong with it."""
@@ -33,6 +31,8 @@ class Target(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         known = targets()
         if value not in known:
+            from nirgen.mapping.problems import did_you_mean
+
             self.fail(f"there is no target {value!r}; {did_you_mean(value, known)}", param, ctx)
         return str(value)
 
@@ -40,6 +40,28 @@ class Target(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         return [CompletionItem(name) for name in targets() if name.startswith(incomplete)]
+
+
+class NodeName(click.ParamType[str]):
+    """A node of the graph in FILE; whoever looks for it says that it isn't there."""
+
+    name = "node"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The nodes of the file that was typed, if it can be read."""
+        from nirgen.runtime import files
+        from nirgen.runtime.contract.nesting import flatten
+        from nirgen.runtime.errors import NirExchangeError
+
+        # An option that lacks its value, as this one does now, keeps click from naming arguments.
+        typed = [ctx.params.get("file"), *ctx.args]
+        try:
+            nodes = flatten(files.read(next(filter(None, typed))))[0].nodes
+        except (StopIteration, OSError, NirExchangeError):
+            return []
+        return [CompletionItem(name) for name in nodes if name.startswith(incomplete)]
 
 
 def targets() -> list[str]:

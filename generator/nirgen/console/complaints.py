@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nirgen.runtime.errors import ExportRefused, ImportRefused, NirExchangeError
+from nirgen.runtime.errors import ExportRefused, ImportRefused, InvalidFile, NirExchangeError
 
 REFUSED, NOT_DONE, OURS = 1, 2, 3
 """Exit statuses, as `nirgen.console.main` documents them."""
+
+KINDS = {
+    b"PK\x03\x04": "a file of torch.save or a zip: export the network into NIR first",
+    b"\x80\x02": "a file of pickle: export the network into NIR first",
+    b"{": "JSON",
+    b"\x1f\x8b": "a file of gzip: unpack it first",
+    b"\x89HDF": "an HDF5 file of which the rest is damaged",
+    b"version https://git-lfs": "a stand-in of Git LFS: `git lfs pull` brings the file",
+}
+"""What files that are no HDF5 files often are, by how they begin."""
 
 FEW = 10
 """How many problems are told at once."""
@@ -29,7 +40,7 @@ def complaint(error: Exception, at_length: bool) -> Complaint:
     if isinstance(error, NirExchangeError):
         refused = isinstance(error, (ExportRefused, ImportRefused))
         text = str(error) if at_length else _few(error)
-        return Complaint(text, REFUSED if refused else NOT_DONE)
+        return Complaint(text + _other_kind(error), REFUSED if refused else NOT_DONE)
     if isinstance(error, OSError) and error.filename is not None:
         return Complaint(_file(error), NOT_DONE)
     if isinstance(error, OSError):
@@ -45,6 +56,20 @@ def _few(error: NirExchangeError) -> str:
         return str(error)
     listed = "\n".join(f"  {problem}" for problem in error.problems[:FEW])
     return f"{len(error.problems)} problems:\n{listed}\n  and {more} more; --debug shows all"
+
+
+def _other_kind(error: NirExchangeError) -> str:
+    """What a file that is no NIR file seems to be instead."""
+    places = [problem.place for problem in error.problems] if isinstance(error, InvalidFile) else []
+    for place in places:
+        with contextlib.suppress(OSError), open(place, "rb") as file:
+            start = file.read(max(map(len, KINDS)))
+            if not start:
+                return "\n    it is empty"
+            for beginning, kind in KINDS.items():
+                if start.startswith(beginning):
+                    return f"\n    it begins like {kind}"
+    return ""
 
 
 def _file(error: OSError) -> str:

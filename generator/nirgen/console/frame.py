@@ -61,8 +61,8 @@ class Command(click.Command):
             answer: Answer = super().invoke(ctx)
             screen.show(answer.data if ctx.meta["json"] else answer.parts)
             return answer.status
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click knows what to do; of a pipe, that nobody reads any more
         except Exception as error:
             raise Failure(error, ctx.command_path, ctx.meta["debug"]) from error
 

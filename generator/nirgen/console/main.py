@@ -17,6 +17,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -31,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "draw": "Draw the graph in a NIR file.",
     "convert": "Rewrite it: repaired, flat, smaller, in other numbers.",
     "support": "List the layers and nodes that are supported, and how well.",
+    "completion": "Print what lets a shell complete what you type.",
 }
 """The subcommands, each a module of `nirgen.console.commands`, in the order of the help."""
 
@@ -45,9 +47,13 @@ class Lazy(click.Command):
         super().__init__(name, short_help=says)
 
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **k: Any
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
     ) -> click.Context:
-        return self._command().make_context(info_name, args, parent, **k)
+        return self._command().make_context(info_name, args, parent, **extra)
 
     def _command(self) -> click.Command:
         module = importlib.import_module(f"nirgen.console.commands.{self.name}")
@@ -82,6 +88,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return int(commands.main(arguments, prog_name=NAME, standalone_mode=False) or 0)
     except click.UsageError as error:
         error.show()
+        if isinstance(error, click.NoSuchCommand) and Path(error.command_name).exists():
+            click.echo(f"To look at a file: {NAME} info {error.command_name}", err=True)
         return NOT_DONE
     except (click.Abort, KeyboardInterrupt):
         screen.complain("interrupted")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.padding import Padding
     from rich.progress import Progress
 
     from nirgen.runtime.reports.tables import Table
@@ -27,7 +29,7 @@ STYLES = {
     "approximate": "yellow",
     "refused": "red",
 }
-"""Of cells, by their text."""
+"""Of cells, by their text behind arrows."""
 
 PATIENCE = 1.0
 """After how many seconds progress is shown."""
@@ -61,22 +63,26 @@ def _show_on_terminal(parts: tuple[Part, ...]) -> None:
             _show_table(part, console)
 
 
-def _show_table(table: Table, console: Any) -> None:
-    from rich import box
-    from rich.table import Table as Grid
+def _show_table(table: Table, console: Console) -> None:
     from rich.text import Text
 
     if table.title:
         console.print(Text(table.title, style="bold"))
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in table.headings:
-        grid.add_column(heading, overflow="fold")
-    if table.detailed:
-        grid.add_column(table.details, overflow="fold", ratio=1, style="dim")
-    for row in table.rows:
-        cells = [Text(cell, style=STYLES.get(cell, "")) for cell in row.cells]
-        grid.add_row(*cells, *([Text("\n".join(row.details))] if table.detailed else []))
-    console.print(grid)
+        console.print()
+    head, *rows = table.aligned
+    console.print(Text("  ".join(head.cells).rstrip(), style="bold underline"))
+    for row in rows:
+        cells = (Text(cell, style=STYLES.get(cell.strip("<-> "), "")) for cell in row.cells)
+        console.print(Text("  ").join(cells))
+        for line in row.details:
+            console.print(_indented(line))
+
+
+def _indented(text: str) -> Padding:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(text, style="dim"), (0, 0, 0, 4))
 
 
 @contextlib.contextmanager

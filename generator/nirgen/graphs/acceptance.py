@@ -22,7 +22,7 @@ def refusal(graph: nir.NIRGraph) -> str:
     try:
         _made_by_nir(graph)
     except Exception as error:  # nir raises whatever it comes upon
-        return str(error) or type(error).__name__
+        return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return ""
 
 

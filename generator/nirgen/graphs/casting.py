@@ -13,6 +13,11 @@ from nirgen.runtime.contract.nesting import flatten, thin_copy
 from nirgen.runtime.errors import InvalidGraph, Problem
 from nirgen.runtime.files.arrays import Array, distinct
 
+WEIGHTS = ("weight", "bias", "scale")
+"""What is summed, so that very small numbers don't count."""
+
+SAME = ", the same numbers"
+
 
 def cast(graph: nir.NIRGraph, dtype: str) -> Rewritten:
     """The graph with all floating-point fields in another type. Whole numbers stay what they are.
@@ -35,7 +40,7 @@ def cast(graph: nir.NIRGraph, dtype: str) -> Rewritten:
             few = distinct(array)
             with np.errstate(over="ignore"):
                 made = few.astype(kind)
-            if lost := _lost(few, made):
+            if lost := _lost(field, few, made):
                 advice = "choose a type that holds more"
                 problems.append(Problem(f"{flat.places[name]}/{field}", lost, advice))
                 continue
@@ -55,22 +60,20 @@ def _floats(node: nir.NIRNode) -> Iterator[tuple[str, Array]]:
                 yield name, array
 
 
-def _lost(few: Array, made: Array) -> str:
-    """What became infinite or 0, and wasn't."""
+def _lost(field: str, few: Array, made: Array) -> str:
+    """What became infinite; or 0, where that is not as good as any other small number."""
     if not np.isfinite(made).all():
         return f"has numbers as large as {np.abs(few).max():g}, which {made.dtype} can't hold"
     vanished = (made == 0) & (few != 0)
-    if vanished.any():
-        return (
-            f"has numbers as small as {np.abs(few[vanished]).min():g}, which {made.dtype} makes 0"
-        )
+    if field not in WEIGHTS and vanished.any():
+        least = np.abs(few[vanished]).min()
+        return f"has numbers as small as {least:g}, which {made.dtype} makes 0"
     return ""
 
 
 def _off(few: Array, made: Array) -> str:
-    """How far off the numbers are, relative to what they were."""
+    """How far off the numbers are, relative to the largest."""
     if np.can_cast(few.dtype, made.dtype):
         return ""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        worst = float(np.nanmax(np.abs(made - few) / np.abs(few), initial=0.0))
-    return f", off by up to {worst:.2g} of their value" if worst else ", the same numbers"
+    worst = float(np.abs(made - few).max())
+    return f", off by up to {worst / np.abs(few).max():.2g} of the largest" if worst else SAME

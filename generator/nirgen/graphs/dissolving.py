@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import nir
 
 from nirgen.graphs.changes import Change, Rewritten
 from nirgen.runtime.contract import shapes
-from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
+from nirgen.runtime.contract.nesting import Flat, subgraphs, thin_copy, without_ports
 
 
 def dissolved(graph: nir.NIRGraph) -> Rewritten:
@@ -23,30 +22,22 @@ def dissolved(graph: nir.NIRGraph) -> Rewritten:
     """
     whole = thin_copy(graph)
     flat = without_ports(shapes.infer(whole))
-    subgraphs = dict(_subgraphs(whole))
-    if not subgraphs:
+    inside = subgraphs(whole)
+    if not inside:
         return Rewritten(whole, ())
-    metadata = dict(whole.metadata)
-    for name, inner in subgraphs.items():
-        if inner.metadata:
-            metadata.setdefault(name, dict(inner.metadata))
-    changes = (Change(name, _what(name, inner, flat)) for name, inner in subgraphs.items())
-    return Rewritten(graph_of(flat, whole, metadata), tuple(changes))
+    metadata, changes = dict(whole.metadata), []
+    for name, inner in inside.items():
+        kept = sum(node.startswith(f"{name}.") for node in flat.nodes)
+        what = f"dissolved: {kept} of its {len(inner.nodes)} nodes are left, as {name}.…"
+        if inner.metadata and name in metadata:
+            what += "; its metadata is lost, since the graph has other metadata of that name"
+        elif inner.metadata:
+            metadata[name] = dict(inner.metadata)
+        changes.append(Change(name, what))
+    return Rewritten(_graph_of(flat, whole, metadata), tuple(changes))
 
 
-def _subgraphs(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, nir.NIRGraph]]:
-    for name, node in graph.nodes.items():
-        if type(node) is nir.NIRGraph:
-            yield prefix + name, node
-            yield from _subgraphs(node, f"{prefix}{name}.")
-
-
-def _what(name: str, inner: nir.NIRGraph, flat: Flat) -> str:
-    kept = [n for n in flat.nodes if n.startswith(f"{name}.")]
-    return f"dissolved: {len(kept)} of its {len(inner.nodes)} nodes are left, as {name}.…"
-
-
-def graph_of(flat: Flat, like: nir.NIRGraph, metadata: dict[str, object]) -> nir.NIRGraph:
+def _graph_of(flat: Flat, like: nir.NIRGraph, metadata: dict[str, object]) -> nir.NIRGraph:
     """The graph of a flat view's nodes and edges, otherwise like another one."""
     made = copy.copy(like)
     made.nodes, made.edges, made.metadata = dict(flat.nodes), list(flat.edges), metadata

@@ -11,12 +11,15 @@ from typing import Any
 import nir
 import numpy as np
 
-from nirgen.runtime.files.arrays import distinct
+from nirgen.runtime.files.arrays import Array, distinct, slabs
 from nirgen.runtime.reports.shown import show
 
 DERIVED = frozenset({"input_type", "output_type", "metadata"})
 NEUTRAL = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 """Settings that change nothing."""
+
+FOLLOWS = "input_shape"
+"""The setting that says what the node's shape says already."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ class Field:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether it is a setting that changes nothing."""
+        """Whether it is a setting that changes nothing, or is said elsewhere."""
         if self.range is not None or self.name not in NEUTRAL:
-            return False
+            return self.name == FOLLOWS
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         return all(value == NEUTRAL[self.name] for value in values)
 
@@ -115,14 +118,20 @@ def _field(name: str, value: Any) -> Field:
     return Field(name, str(value))
 
 
-def _range(array: np.ndarray[Any, np.dtype[Any]]) -> Range:
+def _range(array: Array) -> Range:
     few = distinct(array)
+    low, high = float(few.min()), float(few.max())
+    mean, deviation = (low, 0.0) if low == high else _mean_and_deviation(few)
+    return Range(array.shape, array.dtype.name, low, high, mean, deviation)
+
+
+def _mean_and_deviation(array: Array) -> tuple[float, float]:
+    """Of an array that may be as large as the memory: little of it is copied at a time."""
     with np.errstate(all="ignore"):
-        return Range(
-            shape=array.shape,
-            dtype=array.dtype.name,
-            low=float(few.min()),
-            high=float(few.max()),
-            mean=float(few.mean(dtype=np.float64)),
-            deviation=float(few.std(dtype=np.float64)),
-        )
+        mean = float(array.mean(dtype=np.float64))
+        parts = (np.square(part - mean, dtype=np.float64) for part in slabs(array, _AT_ONCE))
+        return mean, math.sqrt(sum(float(part.sum()) for part in parts) / array.size)
+
+
+_AT_ONCE = 1 << 22
+"""Bytes of an array that are copied at a time."""

@@ -41,7 +41,7 @@ from nirgen.runtime.composing import (
     product,
 )
 from nirgen.runtime.contract import order, shapes
-from nirgen.runtime.contract.nesting import neighbours, thin_copy
+from nirgen.runtime.contract.nesting import neighbours, subgraphs, thin_copy
 
 GAINS = {
     nir.I: "r",
@@ -87,8 +87,9 @@ class _Folding:
         self._kept = kept
         self._became: dict[str, str] = {}
         shapes.infer(self.graph)
-        for prefix, level in _levels(self.graph):
-            self._fold(prefix, level)
+        self._fold("", self.graph)
+        for name, level in subgraphs(self.graph).items():
+            self._fold(f"{name}.", level)
         self.cut = order.plan(shapes.infer(self.graph)).delayed
 
     def now(self, name: str) -> str:
@@ -159,14 +160,6 @@ class _Pairs:
             sources[target] = [name if n in both else n for n in sources[target]]
 
 
-def _levels(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, nir.NIRGraph]]:
-    """The graph and those in it, with what the flat names of their nodes start with."""
-    yield prefix, graph
-    for name, node in graph.nodes.items():
-        if type(node) is nir.NIRGraph:
-            yield from _levels(node, f"{prefix}{name}.")
-
-
 def _is_guest(made: nir.NIRNode, first: nir.NIRNode) -> bool:
     """Whether the first of two nodes lives on in the second, rather than the other way round."""
     return type(first) is nir.Scale and type(made) is not nir.Scale
@@ -181,15 +174,22 @@ Rules = tuple[Rule, ...]
 def _merged(first: nir.NIRNode, second: nir.NIRNode, rules: Rules) -> nir.NIRNode | None:
     """One node for two, the first before the second; None if no rule has it.
 
-    Nor is there one if it would have to hold two different things under one name.
+    Nor is there one if it could not hold all that they say besides.
     """
+    if not _agree(first.metadata, second.metadata) or _is_extended(first) or _is_extended(second):
+        return None
     for rule in rules:
         made = rule(first, second)
-        if made is not None and _agree(first.metadata, second.metadata):
+        if made is not None:
             both = {**first.metadata, **second.metadata}
             bias = {"bias"} & (both.keys() - made.metadata.keys())  # of a convolution that has one
             return changed(made, metadata={k: v for k, v in both.items() if k not in bias})
     return None
+
+
+def _is_extended(node: nir.NIRNode) -> bool:
+    """Whether a node has fields that nir doesn't know, and which may mean anything."""
+    return bool(getattr(node, "unknown_fields", None))
 
 
 def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:

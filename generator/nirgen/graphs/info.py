@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import numpy as np
 
 from nirgen.graphs.fields import Field, fields
 from nirgen.runtime import files
+from nirgen.runtime.arguments import wrong_graph
 from nirgen.runtime.contract import order, shapes
-from nirgen.runtime.contract.nesting import Edge, Flat, flatten, thin_copy
-from nirgen.runtime.errors import InvalidGraph, Problem
+from nirgen.runtime.contract.nesting import Edge, Flat, flatten, subgraphs, thin_copy
+from nirgen.runtime.errors import InvalidArgument, InvalidGraph, Problem
 from nirgen.runtime.reports.tables import Row, Table
 
 Shape = tuple[int, ...]
@@ -219,10 +221,13 @@ def info(graph: nir.NIRGraph | str | Path, advance: Callable[[], None] = lambda:
         advance: called after each node, for who shows progress.
 
     Raises:
+        InvalidArgument: it is neither.
         OSError: the file can't be opened.
         InvalidFile, InvalidGraph: it holds no graph. One that means nothing is described all the
             same, with its problems.
     """
+    if problems := list(wrong_graph(graph)):
+        raise InvalidArgument(problems)
     if isinstance(graph, nir.NIRGraph):
         return _described(graph, None, advance)
     path = Path(graph)
@@ -245,7 +250,7 @@ def _described(graph: nir.NIRGraph, file: FileInfo | None, advance: Callable[[],
         nodes=tuple(_each(names, stored, complete, advance)),
         edges=len(stored.edges),
         cycles=cycles,
-        subgraphs=dict(_subgraphs(graph)),
+        subgraphs={name: len(inner.nodes) for name, inner in subgraphs(graph).items()},
         metadata=dict(graph.metadata or {}),
         problems=tuple(problems),
         file=file,
@@ -289,13 +294,6 @@ def _cycles(plan: order.Plan) -> Iterator[Cycle]:
             yield Cycle(component, tuple(e for e in sorted(plan.delayed) if members.issuperset(e)))
 
 
-def _subgraphs(graph: nir.NIRGraph, prefix: str = "") -> Iterator[tuple[str, int]]:
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.NIRGraph):
-            yield prefix + name, len(node.nodes)
-            yield from _subgraphs(node, f"{prefix}{name}.")
-
-
 def _counted(neurons: int, weights: int) -> Iterator[str]:
     if neurons:
         yield f"{neurons:,} neurons"
@@ -304,8 +302,6 @@ def _counted(neurons: int, weights: int) -> Iterator[str]:
 
 
 def _html(parts: Iterator[str | Table]) -> str:
-    import html
-
     return "\n".join(
         f"<pre>{html.escape(part)}</pre>" if isinstance(part, str) else part._repr_html_()
         for part in parts

@@ -12,8 +12,8 @@ from nirgen.graphs.casting import cast
 from nirgen.graphs.changes import Change, Rewritten
 from nirgen.graphs.dissolving import dissolved
 from nirgen.graphs.folding import folded
+from nirgen.graphs.omitting import without_misread_sizes, without_sizes, without_unknown
 from nirgen.graphs.repairing import repaired
-from nirgen.graphs.sizes import without_misread_sizes, without_sizes
 
 Step = Callable[[nir.NIRGraph], Rewritten]
 
@@ -27,12 +27,14 @@ class Wishes:
         fold: make one node of two linear ones, where it is exact but for rounding.
         dtype: the type of all floating-point numbers; None leaves them as they are.
         sizes: whether nodes state the sizes that follow from the graph.
+        unknown: whether fields that nir doesn't know are kept.
     """
 
     flatten: bool = False
     fold: bool = False
     dtype: str | None = None
     sizes: bool = True
+    unknown: bool = True
 
 
 def rewrite(graph: nir.NIRGraph, wishes: Wishes) -> Rewritten:
@@ -59,5 +61,7 @@ def _steps(wishes: Wishes) -> list[Step]:
         steps.append(folded)
     if wishes.dtype is not None:
         steps.append(partial(cast, dtype=wishes.dtype))
+    if not wishes.unknown:
+        steps.append(without_unknown)
     steps.append(without_misread_sizes if wishes.sizes else without_sizes)
     return steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from nirgen.mapping import proofs, rules
@@ -9,7 +10,7 @@ from nirgen.mapping.model import Mappings
 from nirgen.mapping.problems import Location, MappingError, Problem, Problems
 from nirgen.mapping.read import read_mappings, shipped
 
-__all__ = ["Location", "MappingError", "Mappings", "Problem", "load", "shipped"]
+__all__ = ["Location", "MappingError", "Mappings", "Problem", "load", "load_shipped", "shipped"]
 
 
 def load(folder: Path) -> Mappings:
@@ -25,5 +26,14 @@ def load(folder: Path) -> Mappings:
     rules.check(mappings, problems)
     problems.raise_if_any()
     proofs.check(mappings, problems)
+    problems.raise_if_any()
+    return mappings
+
+
+@cache
+def load_shipped() -> Mappings:
+    """The shipped mappings; they were proved when the converters were made of them."""
+    problems = Problems()
+    mappings = read_mappings(shipped(), problems)
     problems.raise_if_any()
     return mappings

@@ -49,8 +49,7 @@ def shipped() -> Path:
 
 def read_mappings(folder: Path, problems: Problems) -> Mappings:
     """The mappings of a folder: `nir.yaml`, or else ours, and a folder for each framework."""
-    primitives = folder if (folder / "nir.yaml").exists() else shipped()
-    nodes = _read_file(primitives, primitives / "nir.yaml", problems, _nodes) or {}
+    nodes = read_nodes(folder, problems)
     frameworks = [
         _framework_mappings(folder, path.parent, problems)
         for path in sorted(folder.glob("*/framework.yaml"))
@@ -59,6 +58,12 @@ def read_mappings(folder: Path, problems: Problems) -> Mappings:
         what = "there are no mappings here"
         problems.add(Location(folder.name, 1, 1), what, "a folder with a framework.yaml is needed")
     return Mappings(nodes, _based([f for f in frameworks if f is not None], problems))
+
+
+def read_nodes(folder: Path, problems: Problems) -> dict[str, Node]:
+    """The NIR primitives: those of the folder's `nir.yaml`, or else ours."""
+    primitives = folder if (folder / "nir.yaml").exists() else shipped()
+    return _read_file(primitives, primitives / "nir.yaml", problems, _nodes) or {}
 
 
 def _based(

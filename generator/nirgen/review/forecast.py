@@ -9,18 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import nir
 
-from nirgen.mapping import shipped
+from nirgen.mapping import load_shipped
 from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
-from nirgen.mapping.problems import Problems, did_you_mean
-from nirgen.mapping.read import read_mappings
+from nirgen.mapping.problems import did_you_mean
 from nirgen.review.fit import Fit, Outside, Unfit, as_it_is, behind_a_map
 from nirgen.runtime import files
-from nirgen.runtime.arguments import wrong_dt
+from nirgen.runtime.arguments import wrong_dt, wrong_graph
 from nirgen.runtime.contract import order, shapes
 from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.errors import InvalidArgument, InvalidGraph, Problem
@@ -42,10 +41,10 @@ def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report
         InvalidArgument: an argument can't be meant.
         InvalidFile: the file is not a NIR file.
     """
-    problems = [*_wrong_graph(graph), *wrong_dt(dt), *_wrong_target(target)]
+    problems = [*wrong_graph(graph), *wrong_dt(dt), *_wrong_target(target)]
     if problems:
         raise InvalidArgument(problems)
-    mappings = _mappings()
+    mappings = load_shipped()
     framework = _framework(mappings, target)
     title = framework.framework.title
     try:
@@ -57,25 +56,11 @@ def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report
     return report_of(title, "import", float(dt), entries)
 
 
-def _wrong_graph(graph: object) -> Iterator[Problem]:
-    if not isinstance(graph, (nir.NIRGraph, str, Path)):
-        yield Problem("graph", f"is a {type(graph).__name__}", "give a nir.NIRGraph or a path")
-
-
 def _wrong_target(target: str) -> Iterator[Problem]:
-    known = [f.framework.name for f in _mappings().frameworks]
+    known = [f.framework.name for f in load_shipped().frameworks]
     if target not in known:
         mend = did_you_mean(target, known)
         yield Problem("target", f"is {target!r}", mend or f"known are {', '.join(known)}")
-
-
-@cache
-def _mappings() -> Mappings:
-    """The shipped mappings; they were proved when the converters were made of them."""
-    problems = Problems()
-    mappings = read_mappings(shipped(), problems)
-    problems.raise_if_any()
-    return mappings
 
 
 def _framework(mappings: Mappings, name: str) -> FrameworkMappings:

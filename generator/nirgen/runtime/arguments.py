@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
+import nir
 import numpy as np
 
 from nirgen.runtime.errors import Problem
@@ -16,3 +18,9 @@ def wrong_dt(dt: object) -> Iterator[Problem]:
     if not (number and math.isfinite(dt) and dt > 0):  # type: ignore[arg-type, operator]
         advice = "give the time step in seconds, a positive finite number: 1e-4"
         yield Problem("dt", f"is {dt!r}", advice)
+
+
+def wrong_graph(graph: object) -> Iterator[Problem]:
+    """What is wrong with a graph, or the path of a file that holds one."""
+    if not isinstance(graph, (nir.NIRGraph, str, Path)):
+        yield Problem("graph", f"is a {type(graph).__name__}", "give a nir.NIRGraph or a path")

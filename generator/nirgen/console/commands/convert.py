@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from nirgen.console.arguments import File
 from nirgen.console.frame import Answer, Command
 from nirgen.graphs.acceptance import refusal
 from nirgen.graphs.changes import Change
+from nirgen.graphs.dissolving import dissolved
 from nirgen.graphs.rewriting import Wishes, rewrite
 from nirgen.runtime import files
 from nirgen.runtime.reports.tables import Row, Table
 
 COMPRESSIONS = ("none", "gzip", "lzf", *map(str, range(10)))
+FEW = 3
+"""How many nodes that changed alike are named."""
+
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -30,6 +34,7 @@ DTYPES = ("float16", "float32", "float64")
 @click.option("--fold", is_flag=True, help="Make one node of two linear ones; see below.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="The type of all numbers with a point.")
 @click.option("--drop-sizes", is_flag=True, help="Leave out sizes that follow from the graph.")
+@click.option("--drop-unknown", is_flag=True, help="Leave out fields that nir doesn't know.")
 @click.option(
     "--compression",
     type=click.Choice(COMPRESSIONS),
@@ -47,6 +52,7 @@ def command(
     fold: bool,
     dtype: str | None,
     drop_sizes: bool,
+    drop_unknown: bool,
     compression: str,
     dry_run: bool,
     force: bool,
@@ -62,14 +68,17 @@ def command(
     """
     if not (force or dry_run) and target.exists():
         raise click.BadParameter(f"{target} exists; --force replaces it", param_hint="'OUT'")
+    wishes = Wishes(flatten, fold, dtype, sizes=not drop_sizes, unknown=not drop_unknown)
     with screen.progress(f"reading {source}"):
         graph = files.read(source)
     with screen.progress("rewriting"):
-        rewritten = rewrite(graph, Wishes(flatten, fold, dtype, not drop_sizes))
+        rewritten = rewrite(graph, wishes)
     if not dry_run:
         with screen.progress(f"writing {target}"):
             files.write(target, rewritten.graph, _as_h5py_has_it(compression))
-    done = Done(source, target, not dry_run, rewritten.changes, refusal(rewritten.graph))
+    against = refusal(rewritten.graph)
+    helps = bool(against) and not flatten and not refusal(dissolved(rewritten.graph).graph)
+    done = Done(source, target, not dry_run, rewritten.changes, against, helps)
     return Answer(tuple(done.parts()), done.to_dict())
 
 
@@ -82,6 +91,7 @@ class Done:
         written: whether it was not a dry run.
         changes: what is different in the target.
         refusal: what nir's own check has against the target; empty if nothing.
+        flat_is_better: whether it would have nothing against it without subgraphs.
     """
 
     source: Path
@@ -89,12 +99,12 @@ class Done:
     written: bool
     changes: tuple[Change, ...]
     refusal: str
+    flat_is_better: bool
 
     def parts(self) -> Iterator[str | Table]:
         """What people read of it."""
         if self.changes:
-            rows = tuple(Row((change.place, change.what)) for change in self.changes)
-            yield Table(("place", "change"), rows)
+            yield Table(("node", "field", "change"), tuple(_rows(self.changes)))
         yield "\n".join(self._summary())
 
     def _summary(self) -> Iterator[str]:
@@ -107,7 +117,8 @@ class Done:
             yield f"would write {self.target}: {changed}"
         if self.refusal:
             yield f"nir {nir.version} itself refuses it: {self.refusal}"
-            yield "    nir.read(path, type_check=False) and nir_exchange.read(path) take it"
+            helps = "with --flatten it would take it; " if self.flat_is_better else ""
+            yield f"    {helps}nir_exchange.read, and nir.read with type_check=False, do"
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON's own types."""
@@ -117,7 +128,19 @@ class Done:
             "written": self.written,
             "changes": [vars(change) for change in self.changes],
             "nir_refuses": self.refusal or None,
+            "flatten_helps": self.flat_is_better,
         }
+
+
+def _rows(changes: Sequence[Change]) -> Iterator[Row]:
+    """A row for each change; nodes that changed in the same way share one."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        node, _, field = change.place.partition("/")
+        alike.setdefault((field, change.what), []).append(node)
+    for (field, what), nodes in alike.items():
+        more = f" and {len(nodes) - FEW:,} more" if len(nodes) > FEW else ""
+        yield Row((f"{', '.join(nodes[:FEW])}{more}", field, what))
 
 
 def _as_h5py_has_it(compression: str) -> str | int | None:

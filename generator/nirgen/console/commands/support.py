@@ -12,10 +12,9 @@ import click
 from nirgen.console.arguments import Target
 from nirgen.console.frame import Answer, Command
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
-from nirgen.mapping import shipped
+from nirgen.mapping import load_shipped
 from nirgen.mapping.model import FrameworkMappings, Mappings
-from nirgen.mapping.problems import Problems, did_you_mean
-from nirgen.mapping.read import read_mappings
+from nirgen.mapping.problems import did_you_mean
 from nirgen.runtime.reports.tables import Row, Table
 
 ARROWS = "`->`: a layer becomes the node; `<-`: the node becomes a layer; `<->`: both"
@@ -28,12 +27,13 @@ ARROWS = "`->`: a layer becomes the node; `<-`: the node becomes a layer; `<->`:
 def command(names: Sequence[str], layer: str | None, node: str | None) -> Answer:
     """List the layers and nodes that are supported, in which direction, and how well.
 
-    Without options, a line for each NIR node; with any, the layers. This is what SUPPORT.md says,
-    of the mappings that are installed.
+    Without options, a line for each NIR node; with any, a line for each layer, of a framework that
+    is named by --for also the layers of torch.nn. This is what SUPPORT.md says.
     """
-    mappings = _mappings()
+    mappings = load_shipped()
+    alone = not names and (layer is not None or node is not None)
     sections = [
-        _section(framework, mappings, layer, node)
+        _section(framework, (framework,) if alone else framework.family, mappings, layer, node)
         for framework in mappings.frameworks
         if not names or framework.framework.name in names
     ]
@@ -42,14 +42,6 @@ def command(names: Sequence[str], layer: str | None, node: str | None) -> Answer
     if names or layer or node:
         parts = [table for section in sections for table in section.tables(layer is not None)]
     return Answer(tuple(parts), {section.name: section.to_dict() for section in sections})
-
-
-def _mappings() -> Mappings:
-    """The shipped mappings; they were proved when the converters were made of them."""
-    problems = Problems()
-    mappings = read_mappings(shipped(), problems)
-    problems.raise_if_any()
-    return mappings
 
 
 @dataclass(frozen=True)
@@ -81,11 +73,11 @@ class Section:
             yield Table(headings, tuple(rows), f"NIR -> {self.title}", details="remarks")
         if self.losses and with_losses:
             rows = (
-                Row((loss.what, loss.grade), _said(loss.because, loss.instead))
+                Row((loss.layer, loss.what, loss.grade), _said(loss.because, loss.instead))
                 for loss in self.losses
             )
             title = f"{self.title}: losses, and what is none"
-            yield Table(("what", "grade"), tuple(rows), title, details="why")
+            yield Table(("layer", "what", "grade"), tuple(rows), title, details="why")
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON's own types."""
@@ -102,11 +94,19 @@ def _said(*texts: str) -> tuple[str, ...]:
 
 
 def _section(
-    framework: FrameworkMappings, mappings: Mappings, layer: str | None, node: str | None
+    framework: FrameworkMappings,
+    family: Sequence[FrameworkMappings],
+    mappings: Mappings,
+    layer: str | None,
+    node: str | None,
 ) -> Section:
-    """What a framework's mappings, and those that it builds on, say; None is any."""
+    """What a framework's mappings say of a layer and a node; None is any.
+
+    Args:
+        family: the framework and, unless those have a section of their own, what it builds on.
+    """
     own = framework.framework
-    every = [mapping for member in framework.family for mapping in member.layers]
+    every = [mapping for member in family for mapping in member.layers]
     first = {m.layers[0] for m in every if any(_is(name, layer) for name in m.layers)}
     of_node = {m.layers[0] for m in every if node is None or node in m.nodes}
     return Section(
@@ -115,7 +115,7 @@ def _section(
         layers=frozenset(name for m in every for name in m.layers),
         exports=tuple(
             row
-            for member in framework.family
+            for member in family
             for row in exports(member, mappings)
             if _is(row.layer, layer) and _has(row.nodes, node)
         ),
@@ -126,7 +126,7 @@ def _section(
         ),
         losses=tuple(
             row
-            for member in framework.family
+            for member in family
             for row in losses(member, mappings)
             if row.layer in first & of_node
         ),

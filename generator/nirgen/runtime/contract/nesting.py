@@ -75,6 +75,11 @@ def neighbours(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, list[st
     return found
 
 
+def subgraphs(graph: nir.NIRGraph) -> dict[str, nir.NIRGraph]:
+    """The graphs in a graph, at any level, by the name that one's nodes start with when flat."""
+    return {name: level.graph for name, level in _levels(graph, "", []).items() if name}
+
+
 def thin_copy(graph: nir.NIRGraph) -> nir.NIRGraph:
     """Copies of the graph and of all nodes in it, sharing their arrays and metadata."""
     outer = copy.copy(graph)

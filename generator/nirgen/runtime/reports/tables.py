@@ -47,13 +47,17 @@ class Table:
     def __str__(self) -> str:
         return "\n".join([*([self.title, ""] if self.title else []), *self._lines()])
 
-    def _lines(self) -> Iterator[str]:
-        """Aligned columns, each row with its details below."""
+    @property
+    def aligned(self) -> tuple[Row, ...]:
+        """The headings and all rows, their cells padded to the width of their columns."""
         table = [Row(self.headings), *self.rows]
         widths = [max(map(len, column)) for column in zip(*(r.cells for r in table), strict=True)]
-        for row in table:
-            padded = (f"{cell:{width}}" for cell, width in zip(row.cells, widths, strict=True))
-            yield "  ".join(padded).rstrip()
+        return tuple(Row(tuple(map(str.ljust, row.cells, widths)), row.details) for row in table)
+
+    def _lines(self) -> Iterator[str]:
+        """Aligned columns, each row with its details below."""
+        for row in self.aligned:
+            yield "  ".join(row.cells).rstrip()
             for line in row.details:
                 yield from textwrap.wrap(
                     line, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6

@@ -1,4 +1,4 @@
-"""The sizes that nodes state although they follow from the graph."""
+"""What a file need not say: sizes that follow from the graph, and fields that nir doesn't know."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from nirgen.graphs.changes import Change, Rewritten
-from nirgen.runtime.contract.nesting import flatten, thin_copy
+from nirgen.runtime.contract.nesting import flatten, subgraphs, thin_copy
 
 CONVOLUTIONS = (nir.Conv1d, nir.Conv2d)
 
@@ -47,3 +47,14 @@ def _drop(node: nir.NIRNode) -> Iterator[str]:
     elif node.input_shape is not None:
         node.input_shape = None
         yield "input_shape"
+
+
+def without_unknown(graph: nir.NIRGraph) -> Rewritten:
+    """The graph without the fields that nir doesn't know, for which `nir.read` refuses a file."""
+    whole = thin_copy(graph)
+    named = {"": whole, **subgraphs(whole), **flatten(whole)[0].nodes}
+    changes = []
+    for name, node in named.items():
+        for field in vars(node).pop("unknown_fields", {}):
+            changes.append(Change(f"{name}/{field}", "left out: nir doesn't know it"))
+    return Rewritten(whole, tuple(changes))
