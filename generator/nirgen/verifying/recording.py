@@ -35,13 +35,15 @@ def recorded(
     sample = first.first.sample if first and first.first else 0
     recordings = [_Recording(pair, name, agreements) for name in _chosen(pair, first)]
     steps = len(next(iter(x.values())))
+    size = steps if any(side.loops for side in pair.sides) else 1
     with running(pair.sides[0]) as left, running(pair.sides[1]) as right:
-        for step in range(steps):
-            part = {name: values[step : step + 1] for name, values in x.items()}
+        for start in range(0, steps, size):
+            part = {name: values[start : start + size] for name, values in x.items()}
             seen = left.run(part), right.run(pair.renamed(part))
             for recording in recordings:
                 recording.see(seen, sample)
-            progress()
+            for _ in range(size):
+                progress()
     return tuple(recording.trace() for recording in recordings)
 
 
@@ -70,17 +72,19 @@ class _Recording:
         self.membranes: tuple[list[float], list[float]] = ([], [])
 
     def see(self, seen: tuple[Seen, Seen], sample: int) -> None:
-        """Record one step of both."""
-        both = all(self.name in each.membranes for each in seen)
-        for side, each in enumerate(seen):
-            self.spikes[side].append(each.values[self.name][0, sample].flatten()[self.neurons])
-            if both:
-                potential = each.membranes[self.name][0, sample].flatten()[self.neuron]
-                self.membranes[side].append(float(potential))
+        """Record some steps of both; membranes, if both show them behind each."""
+        values = [each.values[self.name] for each in seen]
+        potentials = [each.membranes.get(self.name) for each in seen]
+        shown = all(p is not None and len(p) == len(values[0]) for p in potentials)
+        for side, (sent, potential) in enumerate(zip(values, potentials, strict=True)):
+            self.spikes[side].append(sent[:, sample].flatten(1)[:, self.neurons])
+            if shown and potential is not None:
+                held = potential[:, sample].flatten(1)[:, self.neuron]
+                self.membranes[side].extend(held.tolist())
 
     def trace(self) -> Trace:
         """What was recorded."""
-        a, b = (torch.stack(each).T.round().int().tolist() for each in self.spikes)
+        a, b = (torch.cat(each).T.round().int().tolist() for each in self.spikes)
         threshold = getattr(self.node, "v_threshold", None)
         at = None if threshold is None else float(np.ravel(threshold)[self.neuron])
         return Trace(

@@ -1,8 +1,8 @@
 """Running a network, and looking at what its layers give and remember on the way.
 
 A network is run as it wants to be: one that takes single steps is called for each step, one that
-takes the axis of time once for a stretch of steps. What layers send on is seen by hooks, whichever
-way they are called; what they remember is seen after each call of the network.
+takes the axis of time once for a stretch of steps, and one that loops over time by itself once for
+all. What layers send on, and their membranes, is seen by hooks, whichever way they are called.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from nirgen.runtime.exports.preserving import preserved
-from nirgen.runtime.imports.building import Slot, graph_names, memory, state_slots
+from nirgen.runtime.imports.building import calling, core, memory, state_slots
 from nirgen.runtime.imports.normalized import Normalized
 from nirgen.verifying.sides import Side, evaluated
 
@@ -45,11 +45,11 @@ class Seen:
 class Runner:
     """A network that is being run, from its start on; to be used in `running`."""
 
-    def __init__(self, side: Side, observed: Mapping[str, nn.Module]) -> None:
+    def __init__(self, side: Side) -> None:
         self.side = side
-        self.observed = observed
-        self._slots = state_slots(side.target, dict(observed))
+        self._slots = state_slots(side.target, dict(side.layers))
         self._sent: dict[str, list[Tensor]] = defaultdict(list)
+        self._potentials: dict[str, list[Tensor]] = defaultdict(list)
         self._state: Any = None
 
     def run(self, x: Mapping[str, Tensor]) -> Seen:
@@ -57,27 +57,39 @@ class Runner:
         given = [x[name].to(self.side.device, self.side.dtype) for name in self.side.inputs]
         steps, batch = given[0].shape[:2]
         self._sent.clear()
-        membranes: dict[str, list[Tensor]] = defaultdict(list)
+        self._potentials.clear()
         results: dict[str, list[Tensor]] = defaultdict(list)
-        calls = zip(*given, strict=True) if self.side.axes == 1 else iter([given])
-        for arguments in calls:
+        for arguments in zip(*given, strict=True) if self.side.axes == 1 else [given]:
             for name, value in self._call(arguments).items():
                 results[name].append(value)
-            for name, potential in self._membranes():
-                membranes[name].append(potential)
+        sent = {**self._sent, **results}
         return Seen(
-            {
-                n: self._joined(n, parts, steps, batch)
-                for n, parts in (self._sent | results).items()
-            },
-            {n: self._joined(n, parts, -1, batch) for n, parts in membranes.items()},
+            {name: self._joined(name, parts, steps, batch) for name, parts in sent.items()},
+            {name: self._joined(name, ps, -1, batch) for name, ps in self._potentials.items()},
         )
 
     def note(self, name: str, output: Any) -> None:
-        """Take notice of what a layer gave."""
+        """Take notice of what a layer gave, and of its membrane now."""
         value = output[0] if isinstance(output, tuple) else output
         if isinstance(value, torch.Tensor):
             self._sent[name].append(value)
+        layer = self.side.layers[name]
+        potential = self._potential(name, layer, output)
+        if isinstance(potential, torch.Tensor):
+            restored = _restored(layer, potential) if isinstance(layer, Normalized) else potential
+            self._potentials[name].append(restored)
+
+    def _potential(self, name: str, layer: nn.Module, output: Any) -> Any:
+        """The membrane potential, as the layer keeps it or gives it back; None if it does not."""
+        form = calling(self.side.target, layer)
+        if form.remembers:
+            slot = next((s for s in self._slots.get(name, ()) if s.key == MEMBRANE), None)
+            return getattr(slot.layer, slot.attribute) if slot else None
+        if not form.whole:
+            variables = memory(self.side.target, core(layer))
+            return dict(zip(variables, output[-len(variables) :], strict=True)).get(MEMBRANE)
+        state = output[1]
+        return state.get(MEMBRANE) if isinstance(state, dict) else getattr(state, MEMBRANE, None)
 
     def _call(self, arguments: Any) -> dict[str, Tensor]:
         """One call of the network, by the names of its Outputs."""
@@ -87,24 +99,14 @@ class Runner:
         return self._named(result)
 
     def _named(self, result: Any) -> dict[str, Tensor]:
+        """The Outputs by their names; none, if the network returns other things besides."""
         if isinstance(result, Mapping):
-            return {name: result[name] for name in self.side.outputs}
+            return {name: result[name] for name in self.side.outputs if name in result}
         several = result if isinstance(result, (tuple, list)) else (result,)
-        return dict(zip(self.side.outputs, several, strict=False))
-
-    def _membranes(self) -> Iterator[tuple[str, Tensor]]:
-        """The membrane potentials as they are now, in the units of the nodes."""
-        for name, slots in self._slots.items():
-            value = self._held(name, slots)
-            if isinstance(value, torch.Tensor):
-                layer = self.observed[name]
-                yield name, _restored(layer, value) if isinstance(layer, Normalized) else value
-
-    def _held(self, name: str, slots: Any) -> Any:
-        if self.side.carries and graph_names(self.side.net) is not None:
-            return self._state.get(name, {}).get(MEMBRANE)
-        slot: Slot | None = next((slot for slot in slots if slot.key == MEMBRANE), None)
-        return getattr(slot.layer, slot.attribute) if slot else None
+        tensors = [value for value in several if isinstance(value, torch.Tensor)]
+        if len(tensors) != len(several) or len(tensors) != len(self.side.outputs):
+            return {}
+        return dict(zip(self.side.outputs, tensors, strict=True))
 
     def _joined(self, name: str, parts: list[Tensor], steps: int, batch: int) -> Tensor:
         """[T, N, *features], however the parts come: of one step each, or of all together."""
@@ -123,7 +125,7 @@ def _restored(layer: Normalized, u: Tensor) -> Tensor:
 @contextlib.contextmanager
 def running(side: Side) -> Iterator[Runner]:
     """A runner at the network's start. Afterwards the network is as it was found."""
-    runner = Runner(side, side.layers)
+    runner = Runner(side)
     with preserved(side.net, lambda module: True), evaluated(side.net), torch.no_grad():
         for module in side.net.modules():
             if memory(side.target, module):

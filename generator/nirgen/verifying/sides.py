@@ -21,6 +21,7 @@ from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
 from nirgen.runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing, Problem
 from nirgen.runtime.exports.layout import layout_of
 from nirgen.runtime.exports.observing import layers_of_nodes
+from nirgen.runtime.exports.tracing import takes_time
 from nirgen.runtime.imports.building import graph_names
 from nirgen.runtime.target import Target
 
@@ -99,6 +100,7 @@ class Side:
         outputs: the names of its Outputs, in the order of what the forward returns.
         axes: how many axes stand before the features in what the forward takes: batch, or time
             and batch.
+        loops: whether the forward itself loops over time, and starts afresh in every call.
         dtype, device: of what it takes.
         carries: whether the forward takes a state and returns the next one.
     """
@@ -112,6 +114,7 @@ class Side:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     axes: int
+    loops: bool
     dtype: torch.dtype
     device: torch.device
     carries: bool
@@ -155,12 +158,14 @@ def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt:
     """
     target = converter.TARGET
     what = "the network" if graph_names(net) is None else "the import"
-    given = tuple(x[:1] if _axes(target, net) == 2 else x[0] for x in example)
+    several = _axes(target, net) == 2
     with warnings.catch_warnings(), evaluated(net):
         warnings.simplefilter("ignore", AnnotatedWarning)  # what differs by it is found
+        loops = not several and takes_time(target, net, tuple(example), dt)
+        given = tuple(x if loops else x[:1] if several else x[0] for x in example)
         graph = converter.export_to_nir(net, given, dt=dt)
         layers = layers_of_nodes(target, net, given, dt) if graph_names(net) is None else None
-    return _side(f"{what} in {target.name}", target, net, graph, layers)
+    return _side(f"{what} in {target.name}", target, net, graph, layers, loops=loops)
 
 
 @contextlib.contextmanager
@@ -181,6 +186,8 @@ def _side(
     net: nn.Module,
     graph: nir.NIRGraph,
     layers: Mapping[str, nn.Module] | None = None,
+    *,
+    loops: bool = False,
 ) -> Side:
     flat = without_ports(shapes.infer(thin_copy(graph)))
     known = graph_names(net)
@@ -197,10 +204,11 @@ def _side(
         layers={name: layer for name, layer in seen.items() if name in flat.nodes},
         inputs=inputs,
         outputs=outputs,
-        axes=_axes(target, net),
+        axes=2 if loops else _axes(target, net),
+        loops=loops,
         dtype=torch.float32 if like is None else like.dtype,
         device=torch.device("cpu") if like is None else like.device,
-        carries="state" in inspect.signature(net.forward).parameters,
+        carries=not loops and "state" in inspect.signature(net.forward).parameters,
     )
 
 

@@ -40,7 +40,7 @@ def watched(
     """Run both on inputs [T, N, *features], by the Inputs of the first, and compare."""
     watching = _Watching(pair, _tolerance(pair) if tolerance is None else tolerance)
     steps, batch = next(iter(x.values())).shape[:2]
-    size = min(affordable(side, batch, steps) for side in pair.sides)
+    size = together(pair, batch, steps)
     with running(pair.sides[0]) as first, running(pair.sides[1]) as second:
         for start in range(0, steps, size):
             part = {name: values[start : start + size] for name, values in x.items()}
@@ -50,6 +50,13 @@ def watched(
     nodes = tuple(watching.agreements())
     cause = watching.cause(first_to_differ(nodes))
     return Watched(watching.tolerance, nodes, cause, tuple(watching.notes()))
+
+
+def together(pair: Pair, batch: int, steps: int) -> int:
+    """How many steps are run at once: as many as memory allows; all, if a network takes all."""
+    if any(side.loops for side in pair.sides):
+        return steps
+    return min(affordable(side, batch, steps) for side in pair.sides)
 
 
 def _tolerance(pair: Pair) -> float:
@@ -79,6 +86,8 @@ class _Watching:
     def see(self, a: Seen, b: Seen, step: int) -> None:
         """Go on with what both gave, from a step on."""
         for names, comparison in self.sent.items():
+            if names[0] not in a.values or names[1] not in b.values:
+                continue  # a network that returns more than its outputs doesn't show these
             fresh = comparison.first is None
             comparison.see(a.values[names[0]], b.values[names[1]], step)
             if fresh and comparison.first is not None:
@@ -114,6 +123,8 @@ class _Watching:
     def agreements(self) -> Iterator[Agreement]:
         """How far each node agrees, its membrane behind it; Outputs come last."""
         for names, comparison in self.sent.items():
+            if not comparison.compared:
+                continue
             kind, fires = self.pair.kind(*names), self.pair.fires(*names)
             yield _agreement(names[0], kind, "spikes" if fires else "values", comparison)
             if names[0] in self.membranes:

@@ -27,12 +27,19 @@ from torch import fx, nn
 
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.contract.dynamics import Dynamics
-from nirgen.runtime.errors import ExportRefused
+from nirgen.runtime.errors import ExportRefused, InvalidArgument
 from nirgen.runtime.exports import containers, demands, operations, refusing, states, ties
 from nirgen.runtime.exports.complaints import Complaints
 from nirgen.runtime.exports.containers import FedBack
 from nirgen.runtime.exports.demands import Complaint, mapped_base
-from nirgen.runtime.exports.layout import Examples, Layout, examples_of, layout_of, own_axes
+from nirgen.runtime.exports.layout import (
+    Example,
+    Examples,
+    Layout,
+    examples_of,
+    layout_of,
+    own_axes,
+)
 from nirgen.runtime.exports.places import bare_name, full_name, within
 from nirgen.runtime.exports.preserving import preserved
 from nirgen.runtime.exports.recording import Recording
@@ -76,6 +83,23 @@ def trace(
     except TimeTaken:
         layout = Layout(layout.axes + 1, "the forward's loop over time")
         return _traced(target, net, example_input, layout, dt, options)
+
+
+def takes_time(target: Target, net: nn.Module, sequence: Example, dt: float) -> bool:
+    """Whether a network takes an axis of time before what its layers take: its forward loops.
+
+    Args:
+        target, net, dt: as `trace` has them.
+        sequence: what the network would be given for several steps, if it took such.
+    """
+    layout = layout_of(target, net, sequence)
+    try:
+        _traced(target, net, sequence, layout, dt, DEFAULT_OPTIONS)
+    except TimeTaken:
+        return True
+    except (ExportRefused, InvalidArgument):
+        pass  # an export will say why
+    return False
 
 
 def _traced(
