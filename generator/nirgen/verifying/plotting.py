@@ -30,6 +30,7 @@ def plot(found: Verification, path: str | Path) -> None:
         advice = "verify with traces=True, networks with nodes that fire"
         raise InvalidArgument(Problem("traces", "nothing was recorded", advice))
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = [(trace, kind) for trace in found.traces for kind in _panels(trace)]
     heights = [1.6 if kind == "spikes" else 1.0 for _, kind in panels]
@@ -38,6 +39,7 @@ def plot(found: Verification, path: str | Path) -> None:
     for (trace, kind), ax in zip(panels, axes, strict=True):
         _spikes(trace, ax) if kind == "spikes" else _membranes(trace, found, ax)
         _mark_first(found, trace, ax)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[-1].set_xlabel(f"step (dt = {found.dt:g} s)")
     figure.suptitle(found.title, fontsize="medium")
     _legend(figure, found)
@@ -77,9 +79,9 @@ def _spikes(trace: Trace, ax: Any) -> None:
         rows, steps = fired.nonzero()
         ax.scatter(steps, rows, s=size**2, marker="|", linewidths=size / 3.5, color=colour)
     ax.set_ylim(-0.5, len(trace.neurons) - 0.5)
-    ax.set_ylabel(f"{trace.node}\nneuron")
-    rows = sorted({0, len(trace.neurons) - 1, trace.neurons.index(trace.neuron)})
-    ax.set_yticks(rows, [str(trace.neurons[row]) for row in rows])
+    ax.set_ylabel(f"{trace.node}\n{len(trace.neurons)} neurons")
+    row = trace.neurons.index(trace.neuron)
+    ax.set_yticks([row], [str(trace.neuron)])
 
 
 def _membranes(trace: Trace, found: Verification, ax: Any) -> None:

@@ -56,42 +56,52 @@ def _chosen(pair: Pair, first: Agreement | None) -> list[str]:
 
 
 class _Recording:
-    """One node, as it is recorded."""
+    """One node, as it is recorded.
+
+    Attributes:
+        differing: the neuron that differs first, in its spikes or else in its membrane.
+        neurons: it, and others from the first to the last.
+        spikes, membranes: of these on both sides, [T, neurons]; no membranes, if not both show
+            them behind each step.
+    """
 
     def __init__(self, pair: Pair, name: str, agreements: Sequence[Agreement]) -> None:
         self.name = name
         self.node: Any = pair.sides[0].flat.nodes[name]
         shape = pair.sides[0].shape(name)
+        place = next((a.first for a in agreements if a.node == name and a.first), None)
+        self.differing = None if place is None else int(np.ravel_multi_index(place.neuron, shape))
         size = int(np.prod(shape))
-        own = (a.first for a in agreements if a.node == name and a.first is not None)
-        place = next(own, None)  # of its spikes, if they differ, and else of its membrane
-        self.neuron = int(np.ravel_multi_index(place.neuron, shape)) if place else 0
         spread = np.linspace(0, size - 1, min(size, NEURONS)).astype(int).tolist()
-        self.neurons = sorted({*spread, self.neuron})
+        self.neurons = sorted({*spread, *([] if place is None else [self.differing])})
         self.spikes: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self.membranes: tuple[list[float], list[float]] = ([], [])
+        self.membranes: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def see(self, seen: tuple[Seen, Seen], sample: int) -> None:
-        """Record some steps of both; membranes, if both show them behind each."""
-        values = [each.values[self.name] for each in seen]
-        potentials = [each.membranes.get(self.name) for each in seen]
-        shown = all(p is not None and len(p) == len(values[0]) for p in potentials)
-        for side, (sent, potential) in enumerate(zip(values, potentials, strict=True)):
-            self.spikes[side].append(sent[:, sample].flatten(1)[:, self.neurons])
-            if shown and potential is not None:
-                held = potential[:, sample].flatten(1)[:, self.neuron]
-                self.membranes[side].extend(held.tolist())
+        """Record some steps of both."""
+        steps = len(seen[0].values[self.name])
+        shown = all(len(each.membranes.get(self.name, ())) == steps for each in seen)
+        for side, each in enumerate(seen):
+            self.spikes[side].append(self._of_neurons(each.values[self.name], sample))
+            if shown:
+                self.membranes[side].append(self._of_neurons(each.membranes[self.name], sample))
+
+    def _of_neurons(self, values: Tensor, sample: int) -> Tensor:
+        return values[:, sample].flatten(1)[:, self.neurons]
 
     def trace(self) -> Trace:
-        """What was recorded."""
-        a, b = (torch.cat(each).T.round().int().tolist() for each in self.spikes)
+        """What was recorded; of membranes that of the neuron that differs, or else fires most."""
+        a, b = (torch.cat(each).T.round().int() for each in self.spikes)
+        busiest = self.neurons[int(a.sum(1).argmax())]
+        neuron = busiest if self.differing is None else self.differing
+        row = self.neurons.index(neuron)
+        v, w = (torch.cat(each)[:, row].tolist() if each else [] for each in self.membranes)
         threshold = getattr(self.node, "v_threshold", None)
-        at = None if threshold is None else float(np.ravel(threshold)[self.neuron])
         return Trace(
             node=self.name,
             neurons=tuple(self.neurons),
-            spikes=(tuple(map(tuple, a)), tuple(map(tuple, b))),
-            neuron=self.neuron,
-            membranes=(tuple(self.membranes[0]), tuple(self.membranes[1])),
-            threshold=at,
+            spikes=(tuple(map(tuple, a.tolist())), tuple(map(tuple, b.tolist()))),
+            neuron=neuron,
+            membranes=(tuple(v), tuple(w)),
+            threshold=None if threshold is None else float(np.ravel(threshold)[neuron]),
         )
