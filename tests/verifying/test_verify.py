@@ -313,9 +313,11 @@ class TestPrecision:
 class TestMistakes:
     def test_all_are_told_at_once(self) -> None:
         with pytest.raises(InvalidArgument) as caught:
-            nir_exchange.verify(3, [], dt=0, steps=0, batch=0, tolerance=-1.0)  # type: ignore[arg-type]
+            nir_exchange.verify(  # type: ignore[arg-type]
+                3, [], run_in=("reference",), dt=0, steps=0, batch=0, tolerance=-1.0
+            )
         places = [problem.place for problem in caught.value.problems]
-        assert places == ["a", "b", "dt", "steps", "batch", "tolerance"]
+        assert places == ["a", "b", "run_in", "dt", "steps", "batch", "tolerance"]
 
     def test_the_same_network_twice(self) -> None:
         net = convolutional()

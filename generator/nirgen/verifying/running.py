@@ -126,7 +126,7 @@ def _restored(layer: Normalized, u: Tensor) -> Tensor:
 def running(side: Side) -> Iterator[Runner]:
     """A runner at the network's start. Afterwards the network is as it was found."""
     runner = Runner(side)
-    with preserved(side.net, lambda module: True), evaluated(side.net), torch.no_grad():
+    with preserved(side.net, lambda module: not side.ours), evaluated(side.net), torch.no_grad():
         for module in side.net.modules():
             if memory(side.target, module):
                 _reset(module)

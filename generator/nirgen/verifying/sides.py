@@ -103,6 +103,7 @@ class Side:
         loops: whether the forward itself loops over time, and starts afresh in every call.
         dtype, device: of what it takes.
         carries: whether the forward takes a state and returns the next one.
+        ours: whether it was made for the comparison, and is nobody else's.
     """
 
     label: str
@@ -118,6 +119,7 @@ class Side:
     dtype: torch.dtype
     device: torch.device
     carries: bool
+    ours: bool
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The features that a node sends on."""
@@ -141,7 +143,7 @@ def of_graph(
     whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
     net = converter.import_from_nir(whole, dt=dt, dtype=dtype, if_gain=if_gain)
     name = "the graph" if isinstance(graph, nir.NIRGraph) else Path(graph).name
-    return _side(f"{name} in {converter.TARGET.name}", converter.TARGET, net, whole)
+    return _side(f"{name} in {converter.TARGET.name}", converter.TARGET, net, whole, ours=True)
 
 
 def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt: float) -> Side:
@@ -188,6 +190,7 @@ def _side(
     layers: Mapping[str, nn.Module] | None = None,
     *,
     loops: bool = False,
+    ours: bool = False,
 ) -> Side:
     flat = without_ports(shapes.infer(thin_copy(graph)))
     known = graph_names(net)
@@ -209,6 +212,7 @@ def _side(
         dtype=torch.float32 if like is None else like.dtype,
         device=torch.device("cpu") if like is None else like.device,
         carries=not loops and "state" in inspect.signature(net.forward).parameters,
+        ours=ours,
     )
 
 

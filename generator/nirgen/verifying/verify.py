@@ -61,7 +61,8 @@ def verify(
     progress: Callable[[], None],
 ) -> Verification:
     """How far two networks agree; see `nir_exchange.verify`."""
-    problems = [*_wrong_subjects(a, b), *wrong_dt(run.dt), *_wrong_numbers(run)]
+    problems = [*_wrong_subjects(a, b), *_wrong_targets(run.targets)]
+    problems += [*wrong_dt(run.dt), *_wrong_numbers(run)]
     if problems:
         raise InvalidArgument(problems)
     with warnings.catch_warnings(record=True) as caught:
@@ -95,6 +96,12 @@ def _wrong_subjects(a: object, b: object) -> Iterator[Problem]:
             yield Problem(name, what, "give a torch.nn.Module, a nir.NIRGraph or a path")
     if isinstance(a, nn.Module) and a is b:
         yield Problem("b", "is the same network as a", "compare two")
+
+
+def _wrong_targets(targets: object) -> Iterator[Problem]:
+    names = tuple(targets) if isinstance(targets, (tuple, list)) else ()
+    if len(names) != 2 or not all(isinstance(name, str) for name in names):
+        yield Problem("run_in", f"is {targets!r}", "give the name of a converter, or two names")
 
 
 def _wrong_numbers(run: Run) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from nirgen.graphs.drawing import dot, graphviz, mermaid
 from nirgen.graphs.drawing.composing import compose
 from nirgen.graphs.drawing.picture import Direction, Picture
 from nirgen.runtime import files
-from nirgen.runtime.errors import InvalidArgument, PackageMissing, Problem
+from nirgen.runtime.errors import DrawingFailed, InvalidArgument, PackageMissing, Problem
 from nirgen.runtime.files.drafts import replacing
 
 MOST = 40
@@ -101,7 +101,7 @@ class Drawing:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         try:
             return {"image/svg+xml": self.svg, "text/plain": self.mermaid}
-        except PackageMissing:
+        except (PackageMissing, DrawingFailed):
             return {"text/vnd.mermaid": self.mermaid, "text/plain": self.mermaid}
 
 
