@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,37 @@ def test_problems_write_nothing(tmp_path: Path) -> None:
         "    did you mean `dt`?\n"
         "1 problem; nothing was written\n"
     )
+    explained = nirgen("explain", "spikingjelly", "IFNode", "--mappings", str(mappings))
+    assert explained.returncode == 1
+    assert explained.stderr.endswith("\n1 problem\n")
+
+
+def test_a_folder_of_one_framework_builds_on_what_is_installed(tmp_path: Path) -> None:
+    """Its fallback and base are converters of this project, where it has none of their names."""
+    mine, converters = tmp_path / "mine", tmp_path / "my_converters"
+    shutil.copytree(ROOT / "mappings" / "spikingjelly", mine / "spikingjelly")
+    made = nirgen("generate", "--mappings", str(mine), "--output", str(converters))
+    assert made.returncode == 0, made.stderr
+    source = """
+import nir, numpy as np, torch
+from my_converters import spikingjelly as mine
+from nir_exchange import reference, spikingjelly
+shape = np.ones(3)
+nodes = {"in": nir.Input({"input": np.array([3])}), "li": nir.LI(shape * 1e-3, shape, shape * 0),
+         "out": nir.Output({"output": np.array([3])})}
+graph = nir.NIRGraph(nodes, [("in", "li"), ("li", "out")], type_check=False)
+x = torch.rand(4, 3)
+modules = [target.import_from_nir(graph) for target in (mine, spikingjelly, reference)]
+first, *others = [module(x)[0] for module in modules]
+assert all(torch.equal(first, other) for other in others)
+print(*mine.export_to_nir(torch.nn.Sequential(modules[0], torch.nn.Linear(3, 2)), x).nodes)
+"""
+    path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=False, env=path
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["input_1", "_0_li", "_1", "output"]
 
 
 def test_generating_needs_no_torch_and_no_framework() -> None:

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except mapping.MappingError as error:
         count = len(error.problems)
         noun = "problem" if count == 1 else "problems"
-        print(f"{error}\n{count} {noun}; nothing was written", file=sys.stderr)
+        unwritten = "; nothing was written" if options.command == "generate" else ""
+        print(f"{error}\n{count} {noun}{unwritten}", file=sys.stderr)
         return 1
     except ReviewError as error:
         print(f"nirgen {options.command}: {error}", file=sys.stderr)

@@ -51,6 +51,16 @@ CASES = {
         "spikingjelly/framework.yaml", "default: s", "default: x",
         "mappings/spikingjelly/framework.yaml:13:3: `x` is not one of the modes", "there are: m, s",
     ),
+    "fallback that is none": (
+        "spikingjelly/framework.yaml", "options:", "fallback: refrence\noptions:",
+        "mappings/spikingjelly/framework.yaml:15:1: there is no framework `refrence`",
+        "did you mean `reference`?",
+    ),
+    "base that is none": (
+        "spikingjelly/framework.yaml", "options:", "builds_on: torch\noptions:",
+        "mappings/spikingjelly/framework.yaml:15:1: there is no framework `torch`",
+        "did you mean `torch_nn`?",
+    ),
     "way that is none": (
         "spikingjelly/framework.yaml", "options:", "containers: {nn.Identity: thru}\noptions:",
         "mappings/spikingjelly/framework.yaml:15:1: nn.Identity: `thru` is not a way to run layers",

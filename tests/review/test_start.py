@@ -86,6 +86,9 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "modules:\n"
         "  cells: snn.cells\n"
         "\n"
+        "# If neurons fire: how they compare v with v_threshold; `>`, as if left out, or `>=`:\n"
+        '# fires: ">"\n'
+        "\n"
         "# If the layers have an attribute that tells how many axes stand before the features:\n"
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}\n"
     )

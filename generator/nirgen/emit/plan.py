@@ -72,12 +72,17 @@ class ModulePlan:
 
 @dataclass(frozen=True)
 class PackagePlan:
-    """The package that a framework's mappings become."""
+    """The package that a framework's mappings become.
+
+    Attributes:
+        beside: the converters beside it that it takes layers from.
+    """
 
     framework: Framework
     folder: str
     modules: tuple[ModulePlan, ...]
     imports: tuple[tuple[str, str], ...]
+    beside: tuple[str, ...]
     base: str | None
     fallback: str | None
     cell: str | None
@@ -96,11 +101,6 @@ class PackagePlan:
         """What the import paths of its layers begin with."""
         return list(dict.fromkeys(path.partition(".")[0] for path in self.framework.packages))
 
-    @property
-    def others(self) -> list[str]:
-        """The converters that this one takes layers from."""
-        return sorted({name for name in (self.base, self.fallback) if name is not None})
-
 
 def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
     """A package for each framework."""
@@ -113,6 +113,8 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
     named = [layer for mapping in framework.layers for layer in mapping.layers]
     named += [*declared.containers, *declared.sequences]
     used = {layer.rpartition(".")[0] for layer in named}
+    others = {framework.framework.builds_on, framework.framework.fallback} - {None}
+    beside = others & {other.framework.name for other in mappings.frameworks}
     return PackagePlan(
         framework=framework.framework,
         folder=f"mappings/{framework.framework.name}",
@@ -122,7 +124,10 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
             *_runtime_imports(framework),
             ("torch", "fx"),
             ("torch", "nn"),
+            # Converters that come with this project, where the folder has none of their names.
+            *(("nir_exchange", str(name)) for name in others - beside),
         ),
+        beside=tuple(sorted(map(str, beside))),
         base=framework.framework.builds_on,
         fallback=framework.framework.fallback,
         cell=_named(framework.framework.cell)[1],

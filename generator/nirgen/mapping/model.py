@@ -163,6 +163,7 @@ class Framework:
         load_state: the class of an imported module's part that the framework's reset finds, where
             it doesn't find layers inside of others.
         preset: the function that lets a layer's state start elsewhere; None where it can't.
+        places: where the keys are.
     """
 
     name: str
@@ -182,6 +183,7 @@ class Framework:
     preset: str | None
     builds_on: str | None
     fallback: str | None
+    places: Mapping[str, Location]
     at: Location
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -69,21 +69,34 @@ def read_nodes(folder: Path, problems: Problems) -> dict[str, Node]:
 def _based(
     frameworks: list[FrameworkMappings], problems: Problems
 ) -> tuple[FrameworkMappings, ...]:
-    """The frameworks, each knowing the one it builds on: of the same folder, or else of ours."""
+    """The frameworks, each knowing the one it builds on."""
     known = {found.framework.name: found for found in frameworks}
+    for found in frameworks:
+        for key in ("builds_on", "fallback"):
+            _demand_framework(found.framework, key, known, problems)
     return tuple(replace(found, base=_base(found, known, problems)) for found in frameworks)
+
+
+def _demand_framework(
+    framework: Framework, key: str, known: Iterable[str], problems: Problems
+) -> None:
+    """A framework that another one names is in the same folder, or is one of ours."""
+    name = getattr(framework, key)
+    ours = {path.parent.name for path in shipped().glob("*/framework.yaml")}
+    if name is not None and name not in {*known, *ours}:
+        mend = did_you_mean(name, {*known, *ours})
+        problems.add(framework.places[key], f"there is no framework `{name}`", mend)
 
 
 def _base(
     found: FrameworkMappings, known: Mapping[str, FrameworkMappings], problems: Problems
 ) -> FrameworkMappings | None:
+    """What a framework builds on: of the same folder, or else of ours."""
     name = found.framework.builds_on
     if name is None or name in known:
         return known.get(name or "")
     if (shipped() / name / "framework.yaml").exists():
         return _framework_mappings(shipped(), shipped() / name, problems)
-    mend = did_you_mean(name, known)
-    problems.add(found.framework.at, f"it builds on `{name}`, and there is no such framework", mend)
     return None
 
 
@@ -280,6 +293,7 @@ def _framework(entries: _Entries) -> Framework:
         preset=entries.text("preset") or None,
         builds_on=entries.text("builds_on") or None,
         fallback=entries.text("fallback") or None,
+        places=dict(entries.keys),
         at=entries.at,
     )
 

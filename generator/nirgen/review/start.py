@@ -92,6 +92,9 @@ def _framework(package: str, aliases: Mapping[str, str]) -> str:
         "modules:",
         *(f"  {alias}: {module}" for module, alias in aliases.items()),
         "",
+        "# If neurons fire: how they compare v with v_threshold; `>`, as if left out, or `>=`:",
+        '# fires: ">"',
+        "",
         "# If the layers have an attribute that tells how many axes stand before the features:",
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}",
     ]

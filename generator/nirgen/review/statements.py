@@ -248,7 +248,7 @@ def _framework(framework: Framework) -> Iterator[tuple[Key, Row]]:
             yield from ((Key("rule", what), row) for what, row in _entry(entry.name, value))
 
 
-_PLACES = ("name", "at")
+_PLACES = ("name", "places", "at")
 """What says where an entry is, and nothing of it."""
 
 
