@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nirgen.mapping import inverse
@@ -22,14 +22,19 @@ class Row:
 
 def forward(mapping: LayerMapping) -> Iterator[Row]:
     """The node's fields over the layer's parameters."""
-    for name, formula in mapping.read.items():
-        attributes = {n: Name(f"module.{n}") for n in names(formula)}
-        yield Row(name, show(substitute(formula, attributes)))
+    yield from readings(mapping)
     for binding in mapping.part.bind:
         yield _bound(binding)
     for choice in mapping.choices:
         yield from _alternatives(choice)
     yield from _linked(mapping.links)
+
+
+def readings(mapping: LayerMapping) -> Iterator[Row]:
+    """The parameters that a live layer holds in another form."""
+    for name, formula in mapping.read.items():
+        attributes = {n: Name(f"module.{n}") for n in names(formula)}
+        yield Row(name, show(substitute(formula, attributes)))
 
 
 def _alternatives(choice: Choice) -> Iterator[Row]:
@@ -55,17 +60,26 @@ def _bound(binding: Binding, where: str = "") -> Row:
     return Row(NODE + binding.field, show(binding.formula), where)
 
 
-def backward(mapping: LayerMapping, node: Node) -> Iterator[Row]:
-    """The layer's parameters over the node's fields."""
+def backward(
+    mapping: LayerMapping, node: Node, told_by: Callable[[CaseInverse], str] | None = None
+) -> Iterator[Row]:
+    """The layer's parameters over the node's fields.
+
+    Args:
+        mapping: the mapping.
+        node: the primitive.
+        told_by: what is said of a node that a case takes; `where`, unless given.
+    """
     backwards = inverse.invert(mapping, node)
     for solved in backwards.shared.solved:
         yield Row(solved.parameter, show(solved.formula))
     for choice in backwards.choices:
         for case in choice.cases:
+            condition = (told_by or where)(case)
             for name, value in case.given.items():
-                yield Row(name, repr(value), where(case))
+                yield Row(name, repr(value), condition)
             for solved in case.inversion.solved:
-                yield Row(solved.parameter, show(solved.formula), where(case))
+                yield Row(solved.parameter, show(solved.formula), condition)
     for variable, parameter in backwards.starts.items():
         yield Row(parameter, f"node.metadata['{variable}_initial'] or None")
     for name, formula in mapping.derive.items():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from nirgen.mapping import inverse, tables
-from nirgen.mapping.expressions import Binary, Expression, Name, names, show, substitute
-from nirgen.mapping.inverse import CaseInverse, Inversion, MappingInverse
+from nirgen.mapping.expressions import Binary, Expression, Name, show, substitute
+from nirgen.mapping.inverse import CaseInverse, Inversion
 from nirgen.mapping.model import (
     NODE,
     FrameworkMappings,
@@ -18,7 +17,7 @@ from nirgen.mapping.model import (
     Normalization,
 )
 from nirgen.mapping.problems import did_you_mean
-from nirgen.mapping.tables import simpler
+from nirgen.mapping.tables import Row, simpler
 from nirgen.review import statements, support
 from nirgen.review.errors import ReviewError
 from nirgen.review.measure import shown
@@ -138,69 +137,43 @@ def _equation_of_node(node: Node) -> Iterator[str]:
 # --- formulas -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Equation:
-    name: str
-    value: str
-    where: str = ""
-
-
-def _aligned(equations: Iterable[_Equation]) -> Iterator[str]:
+def _aligned(equations: Iterable[Row]) -> Iterator[str]:
     """Equations with their signs of equality, and then their conditions, under one another."""
     held = list(equations)
     left = max((len(equation.name) for equation in held), default=0)
-    middle = max((len(equation.value) for equation in held if equation.where), default=0)
+    middle = max((len(equation.text) for equation in held if equation.where), default=0)
     before = ""
     for equation in held:
         name = "" if equation.name == before else equation.name
         where = f"  where {equation.where}" if equation.where else ""
-        yield f"{name:<{left}} = {equation.value:<{middle if where else 0}}{where}"
+        yield f"{name:<{left}} = {equation.text:<{middle if where else 0}}{where}"
         before = equation.name
 
 
-def _said(table: Statements, kind: str) -> Iterator[_Equation]:
+def _said(table: Statements, kind: str) -> Iterator[Row]:
     """The statements of a kind."""
     for key, rows in table.items():
         for row in rows if key.kind == kind else ():
             where = "" if row.where is None else show(row.where)
-            yield _Equation(key.what, row.text, where)
+            yield Row(key.what, row.text, where)
 
 
-def _readings(mapping: LayerMapping) -> Iterator[_Equation]:
+def _readings(mapping: LayerMapping) -> Iterator[Row]:
     """What a live layer holds under another name, or in another form."""
     for name, attribute in mapping.attributes.items():
-        yield _Equation(name, f"module.{attribute}")
-    for name, formula in mapping.read.items():
-        attributes = {held: Name(f"module.{held}") for held in names(formula)}
-        yield _Equation(name, show(substitute(formula, attributes)))
+        yield Row(name, f"module.{attribute}")
+    yield from tables.readings(mapping)
 
 
 def _backwards(mapping: LayerMapping, node: Node) -> Iterator[str]:
-    backwards = inverse.invert(mapping, node)
-    yield from _aligned(_inverse(mapping, node, backwards))
-    yield from (f"if {show(condition)}" for condition in _demanded(backwards.shared))
+    yield from _aligned(tables.backward(mapping, node, _told_by))
+    shared = inverse.invert(mapping, node).shared
+    yield from (f"if {show(condition)}" for condition in _demanded(shared))
 
 
-def _inverse(mapping: LayerMapping, node: Node, backwards: MappingInverse) -> Iterator[_Equation]:
-    for solved in backwards.shared.solved:
-        yield _Equation(solved.parameter, show(solved.formula))
-    for choice in backwards.choices:
-        for case in choice.cases:
-            yield from _of_case(case)
-    for variable, parameter in backwards.starts.items():
-        yield _Equation(parameter, f"node.metadata['{variable}_initial'] or None")
-    fields = {field: Name(NODE + field) for field in node.fields}
-    for name, formula in mapping.derive.items():
-        yield _Equation(name, show(substitute(formula, fields)))
-
-
-def _of_case(case: CaseInverse) -> Iterator[_Equation]:
-    """The parameters that a case gives, and how a node tells that it is the case."""
-    where = " and ".join(_signs(case))
-    for name, value in case.given.items():
-        yield _Equation(name, repr(value), where)
-    for solved in case.inversion.solved:
-        yield _Equation(solved.parameter, show(solved.formula), where)
+def _told_by(case: CaseInverse) -> str:
+    """How a node tells that it is the case, in full."""
+    return " and ".join(_signs(case))
 
 
 def _signs(case: CaseInverse) -> Iterator[str]:
@@ -220,7 +193,7 @@ def _demanded(inversion: Inversion) -> Iterator[Expression]:
 
 def _normalized(form: Normalization) -> Iterator[str]:
     yield f"where {show(form.when)}"
-    yield from _aligned(_Equation(row.name, row.text) for row in tables.normalized(form))
+    yield from _aligned(tables.normalized(form))
 
 
 # --- the rest -------------------------------------------------------------------------------
@@ -233,7 +206,7 @@ def _state(mapping: LayerMapping, table: Statements) -> Iterator[str]:
 
 def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, list[str]]]:
     """What the formulas don't hold for, and what they don't speak of."""
-    yield "The formulas hold for", [domain.value for domain in _said(table, "domain")]
+    yield "The formulas hold for", [domain.text for domain in _said(table, "domain")]
     yield (
         "Annotated",
         [
@@ -270,7 +243,7 @@ def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, lis
     yield "Chosen by who imports", list(mapping.options)
     held = ("state ", "array ")
     rules = (rule for rule in _said(table, "rule") if not rule.name.startswith(held))
-    yield "Besides", [f"{rule.name} {rule.value}" for rule in rules]
+    yield "Besides", [f"{rule.name} {rule.text}" for rule in rules]
 
 
 def _reason(because: str, instead: str) -> str:
