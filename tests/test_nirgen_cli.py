@@ -81,14 +81,14 @@ x = torch.rand(4, 3)
 modules = [target.import_from_nir(graph) for target in (mine, spikingjelly, reference)]
 first, *others = [module(x)[0] for module in modules]
 assert all(torch.equal(first, other) for other in others)
-print(*mine.export_to_nir(torch.nn.Sequential(modules[0], torch.nn.Linear(3, 2)), x).nodes)
+print(*mine.export_to_nir(modules[0], x).nodes)
 """
     path = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ran = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, check=False, env=path
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split() == ["input_1", "_0_li", "_1", "output"]
+    assert ran.stdout.split() == ["in", "li", "out"]
 
 
 def test_generating_needs_no_torch_and_no_framework() -> None:

@@ -99,6 +99,10 @@ FORWARDS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a module twice": lambda self, x: self.a(self.a(x)) + self.a(x),
     "keywords": lambda self, x: torch.add(input=self.a(input=x), other=x, alpha=2),
     "twice itself, then half": lambda self, x: self.lif((x + x) * 0.5),
+    "spikes times spikes": lambda self, x: self.lif(x) * self.lif2(self.a(x)),
+    "spikes times themselves": lambda self, x: (lambda z: z * z)(self.lif(x)),
+    "no spikes": lambda self, x: self.a(1 - self.lif(x)),
+    "spikes but for spikes": lambda self, x: self.lif(x) * (1.0 - self.lif2(self.a(x))),
     "dropout": lambda self, x: self.lif(F.dropout(self.a(x), 0.5, training=self.training)),
     "squeeze of nothing": lambda self, x: self.a(x).squeeze(1),
 }  # fmt: skip

@@ -11,6 +11,7 @@ largest would take half a minute each.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ RESNETS = (
     *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
 )
 VGGS = [f"spiking_vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
+ONLINE = {"ottt_spiking_vggws": 32, **{f"ottt_spiking_vgg{d}": 224 for d in (11, 13, 16, 19)}}
 PARAMETRIC = {
     "MNISTNet": (1, 28, 28),
     "FashionMNISTNet": (1, 28, 28),
@@ -72,6 +74,13 @@ def test_vgg(name: str) -> None:
     assert_round_trip(lambda: vgg(name), images(3, 224, 224), "s", thin=32)
 
 
+@pytest.mark.filterwarnings("ignore:exact only for a reader")
+@pytest.mark.parametrize("name", ONLINE)
+def test_vgg_that_learns_online(name: str) -> None:
+    make, size = getattr(zoo.models("spiking_vggws_ottt"), name), ONLINE[name]
+    assert_round_trip(lambda: make(num_classes=zoo.CLASSES), images(3, size, size), "s", thin=32)
+
+
 @pytest.mark.parametrize("name", RESNETS)
 def test_resnet(name: str) -> None:
     make = getattr(zoo.models("spiking_resnet"), f"spiking_{name}")
@@ -91,6 +100,17 @@ def test_sew_resnet(name: str) -> None:
         images(3, 32, 32),
         "s",
         thin=1 if name == "resnet18" else 8,
+    )
+
+
+@pytest.mark.parametrize("way", ["AND", "IAND"])
+def test_sew_resnet_that_multiplies_spikes(way: str) -> None:
+    make = zoo.models("sew_resnet").sew_resnet18
+    assert_round_trip(
+        lambda: make(cnf=way, spiking_neuron=neuron.IFNode, num_classes=zoo.CLASSES),
+        images(3, 32, 32),
+        "s",
+        thin=4,
     )
 
 
@@ -149,17 +169,13 @@ def _recorded(module: nn.Module) -> list[torch.Tensor]:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "sew_resnet18, AND": (
-        lambda: zoo.models("sew_resnet").sew_resnet18(cnf="AND", spiking_neuron=neuron.IFNode),
-        "forward calls torch.Tensor.mul, which multiplies signals",
-    ),
-    "sew_resnet18, IAND": (
-        lambda: zoo.models("sew_resnet").sew_resnet18(cnf="IAND", spiking_neuron=neuron.IFNode),
-        "which adds a constant",
-    ),
     "ms_resnet18": (
         lambda: zoo.models("ms_resnet").ms_resnet18(),
         "forward calls torch.Tensor.mean, which no node stands for",
+    ),
+    "ottt_spiking_vgg11_ws": (
+        lambda: zoo.models("spiking_vggws_ottt").ottt_spiking_vgg11_ws(),
+        "features.3: NIR has no maximum, and only of spikes",
     ),
     "max_resnet18": (
         lambda: zoo.models("ms_resnet").max_resnet18(),
@@ -171,12 +187,13 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_meaning_in_nir(name: str) -> None:
     make, reason = REFUSED[name]
-    net = make().eval()
-    example = torch.zeros(2, 1, 3, 32, 32) if "sew" not in name else torch.zeros(1, 3, 32, 32)
+    is_vgg = "vgg" in name
+    net = zoo.made(make, "s" if is_vgg else "m", thin=8)
+    example = images(3, 224, 224)[0] if is_vgg else images(3, 32, 32)
     with pytest.raises(ExportRefused) as refused:
         spikingjelly.export_to_nir(net, example)
     assert reason in str(refused.value)
-    assert all(problem.advice for problem in refused.value.problems)
+    assert all(problem.advice for problem in refused.value.problems), str(refused.value)
 
 
 def test_training_mode_is_refused() -> None:
@@ -185,3 +202,8 @@ def test_training_mode_is_refused() -> None:
     with pytest.raises(ExportRefused, match="bn1: in training mode") as refused:
         spikingjelly.export_to_nir(net.train(), torch.zeros(2, 1, 3, 32, 32))
     assert "net.eval()" in refused.value.problems[0].advice
+
+
+def test_the_readme_names_what_is_refused() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in readme.replace("vgg*_ws", "vgg11_ws") for name in REFUSED)

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 MODELS = "spikingjelly.activation_based.model"
@@ -88,6 +88,8 @@ def _draw(module: nn.Module) -> None:
         module.weight.data.normal_(0.0, (6 / fan_in) ** 0.5)
         if module.bias is not None:
             module.bias.data.normal_(0.2, 0.2)
+        if isinstance(module, (layer.WSConv2d, layer.WSLinear)):
+            module.gain.data.uniform_(0.8, 1.6)
     elif isinstance(module, nn.BatchNorm2d):
         module.weight.data.uniform_(0.8, 1.6)
         module.bias.data.uniform_(0.2, 0.8)

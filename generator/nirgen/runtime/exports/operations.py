@@ -51,7 +51,12 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Signal:
 
 
 def subtract(input: Any, other: Any, *, alpha: Any = 1) -> Signal:
-    """`input - alpha * other`: the second goes through a Scale of -alpha."""
+    """`input - alpha * other`: the second goes through a Scale of -alpha.
+
+    The number 1 less spikes is spikes again, where there were none.
+    """
+    if isinstance(other, Signal) and other.binary and as_number(input) == as_number(alpha) == 1:
+        return _fires(_scaled_by(other, -1, "neg"), -0.5, "not")
     if isinstance(other, Signal) and (isinstance(input, Signal) or _is_zero(input)):
         return add(input, _scaled_by(other, -_number(alpha), "neg"))
     return add(input, other)
@@ -105,7 +110,9 @@ def junction(x: Signal) -> Signal:
 
 
 def multiply(input: Any, other: Any) -> Signal:
-    """A signal times a constant: a Scale."""
+    """A signal times a constant: a Scale. Spikes times spikes: where both are."""
+    if isinstance(input, Signal) and isinstance(other, Signal) and input.binary and other.binary:
+        return _fires(_sum(input, other), 1.5, "and")
     x, factor = (input, other) if isinstance(input, Signal) else (other, input)
     return _scaled_by(x, factor, "mul")
 
@@ -136,10 +143,18 @@ def _scaled(x: Signal, factor: npt.NDArray[Any], name: str) -> Signal:
     return x.recorder.insert(name, nir.Scale(scale=factor), x, x.features)
 
 
+def _fires(x: Signal, threshold: float, name: str) -> Signal:
+    """1 where a signal is above a threshold, else 0."""
+    node = nir.Threshold(np.full(x.features, threshold))
+    return x.recorder.insert(name, node, x, x.features)
+
+
 def _factor(x: Signal, constant: Any) -> npt.NDArray[Any]:
     """A constant as an array of the signal's features."""
     if isinstance(constant, Signal):
-        raise Unsupported("multiplies signals", "NIR has no products, only sums and constants")
+        raise Unsupported(
+            "multiplies signals", "NIR has no products but those of spikes, only sums and constants"
+        )
     if not isinstance(constant, Tensor):
         return np.full(x.features, _number(constant))
     if torch.result_type(torch.empty(1, dtype=x.dtype), constant) != x.dtype:
