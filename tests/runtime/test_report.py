@@ -193,6 +193,11 @@ def test_traps() -> None:
     assert "trap" not in said(explain(nir.IF(r=ONES * 1e3, v_threshold=ONES)))
     long = explain(nir.LI(tau=ONES * 1e-3, r=ONES, v_leak=ONES * 0), dt=2e-3)
     assert "trap: dt / tau is 2; choose dt below 0.001" in said(long)
+    steps = nir.LI(tau=ONES * 20, r=ONES, v_leak=ONES * 0)
+    assert "trap: tau is 20 s; if the file means that many steps, import with dt=1" in said(
+        explain(steps)
+    )
+    assert "trap" not in said(explain(steps, dt=1.0))
 
 
 def test_a_threshold_of_the_metadata_counts_only_beside_the_nodes_own() -> None:

@@ -52,6 +52,7 @@ def traps(node: nir.NIRNode, dt: float) -> Iterator[str]:
             'if the file means that a step adds r * x, import with if_gain="per_step"'
         )
     yield from long_step(node, dt)
+    yield from steps_for_seconds(node, dt)
 
 
 def long_step(node: nir.NIRNode, dt: float) -> Iterator[str]:
@@ -61,6 +62,17 @@ def long_step(node: nir.NIRNode, dt: float) -> Iterator[str]:
         shortest = np.inf if held is None else float(distinct(held).min())
         if dt >= shortest:
             yield f"trap: dt / {name} is {dt / shortest:.3g}; choose dt below {shortest:g}"
+
+
+def steps_for_seconds(node: nir.NIRNode, dt: float) -> Iterator[str]:
+    """A time constant of seconds: membranes have milliseconds, and some tools write steps."""
+    for name in TIME_CONSTANTS:
+        held: Any = getattr(node, name, None)
+        if held is not None and dt < 1 <= float(distinct(held).min()):
+            yield (
+                f"trap: {name} is {float(distinct(held).min()):g} s; if the file means that many "
+                "steps, import with dt=1"
+            )
 
 
 # --- refusals -------------------------------------------------------------------------------
