@@ -18,7 +18,8 @@ from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
 from nirgen.runtime.contract import dynamics
 from nirgen.runtime.contract import reference as modules
-from nirgen.runtime.reports.report import Entry
+from nirgen.runtime.reports.report import Entry, Grade
+from tests.converters.in_numbers import assert_exported_as_it_is, assert_imported_as_it_is
 from tests.converters.spikingjelly import unsayable
 
 DT = 1e-3
@@ -32,6 +33,9 @@ PACKAGES: dict[str, Any] = {
     "layer": layer, "neuron": neuron, "nn": nn, "rnn": rnn,
     "reference": modules, "dynamics": dynamics, "snntorch": snntorch_package,
 }  # fmt: skip
+
+IN_NUMBERS = ("reference", "spikingjelly", "torch_nn")
+"""The converters whose layers are called as modules are: what a row grades exact is also run."""
 
 LEAKY = {"tau": 1e-2, "r": 1.0, "v_leak": 0.0}
 FIRING = {"v_threshold": 1.0, "v_reset": 0.0}
@@ -128,7 +132,12 @@ def exported(
         setattr(module, name, value)
     steps = (4,) if "m" in (getattr(part, "step_mode", "s") for part in net) else ()
     report = CONVERTERS[target].explain(net, torch.zeros(*steps, 2, *features), DT)
-    return min((e for e in report.entries if e.place == "1"), key=lambda entry: entry.grade.value)
+    of_layer = (entry for entry in report.entries if entry.place == "1")
+    entry = min(of_layer, key=lambda entry: entry.grade.value)
+    if entry.grade is not Grade.REFUSED and target in IN_NUMBERS:
+        run = net if before is not None else net[1:]
+        assert_exported_as_it_is(CONVERTERS[target], run, features, DT)
+    return entry
 
 
 # --- what goes out --------------------------------------------------------------------------
@@ -171,6 +180,8 @@ def test_a_node_that_comes_back(target: str, row: Import) -> None:
     example = torch.zeros(2, *shape(row.layer))
     graph = CONVERTERS[target].export_to_nir(net, example, dt=DT)
     options = {REQUESTS[row.layer]: True} if row.layer in REQUESTS else {}
+    if target in IN_NUMBERS:
+        assert_imported_as_it_is(CONVERTERS[target], graph, DT, **options)
     (entry,) = CONVERTERS[target].explain(graph, dt=DT, **options).entries
     assert (entry.node, entry.layer, entry.graded) == (row.node, row.layer, row.grade)
 
