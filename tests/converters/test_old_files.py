@@ -213,6 +213,24 @@ def test_whole_numbers(target: Any, kind: str, mode: str, seed: int) -> None:
     assert_means(target, whole, graph, mode, seed, dt=0.25)
 
 
+@targets
+def test_arrays_in_any_layout(target: Any) -> None:
+    """Backwards, in the other order of bytes, and in Fortran's order."""
+    source = np.random.default_rng(0)
+    weight, bias = source.normal(size=(3, 4)), source.normal(size=3)
+    tau, r, one = source.uniform(2e-3, 9e-3, 3), source.uniform(1, 3, 3), np.ones(3)
+    x = {"input": source.normal(size=(100, 2, 4))}
+    plain = chain(nir.Affine(weight, bias), nir.LIF(tau, r, one * 0, one), shape=(4,), output=(3,))
+    odd = chain(
+        nir.Affine(np.asfortranarray(weight), bias[::-1].copy()[::-1]),
+        nir.LIF(tau.astype(">f8"), r[::-1].copy()[::-1], one * 0, one.astype(">f8")),
+        shape=(4,),
+        output=(3,),
+    )
+    module = target.import_from_nir(odd, dt=DT, dtype=torch.float64)
+    assert_close(outputs(module, odd, x, "s"), interpret(plain, x, DT))
+
+
 # --- double precision -------------------------------------------------------------------------
 
 

@@ -253,6 +253,12 @@ RECORD = {"store_v_seq": setting(store_v_seq=True)}
 
 
 IN_PLACE = {"device": with_(device="cpu"), "dtype": with_(dtype=torch.float64)}
+TRANSPOSED = {
+    **IN_PLACE,
+    "in_channels": with_(), "output_padding": with_(), "padding_mode": with_(),
+    "any_nonzero(output_padding)": with_(dilation=2, output_padding=1),
+    "least(remaining_padding(kernel_size, padding, dilation)) < 0": with_(padding=3),
+}  # fmt: skip
 CIRCULAR = {"padding_mode other than 'zeros'": with_(padding_mode="circular")}
 WINDOWS = {"ceil_mode other than False": with_(ceil_mode=True)}
 TIME = {"batch_axes != 1": in_time}
@@ -335,6 +341,12 @@ SHOWN: dict[str, dict[str, Make]] = {
     },
     "Conv1d": {**IN_PLACE, **TIME, **CIRCULAR},
     "Conv2d": {**IN_PLACE, **TIME, **CIRCULAR},
+    "ConvTranspose1d": {
+        **TRANSPOSED,
+        "single(stride) != 1": with_(stride=2),
+        "batch_axes != 1 or rank != 2": in_time,
+    },
+    "ConvTranspose2d": {**TRANSPOSED, **TIME, "pair(stride) != pair(1)": with_(stride=(2, 1))},
     "Linear": IN_PLACE,
     "Flatten": {
         "0 <= start_dim < batch_axes or start_dim < -rank": with_(start_dim=0),

@@ -11,6 +11,8 @@ What goes out, and comes in::
     layer.BatchNorm2d -> Affine, Conv1d, Conv2d
     layer.Conv1d <-> Conv1d
     layer.Conv2d <-> Conv2d
+    layer.ConvTranspose1d -> Conv1d
+    layer.ConvTranspose2d -> Conv2d
     neuron.CUBALIFNode <-> CubaLIF
     layer.Delay <-> Delay
     layer.Flatten <-> Flatten
@@ -59,6 +61,8 @@ from . import (
     batch_norm,
     conv1d,
     conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
     cuba_lif_node,
     delay,
     flatten,
@@ -86,10 +90,6 @@ ACTIVATION_AWARE_IF_NODE = Refused(
 ATTENTION = Refused(
     "it multiplies signals with each other, and NIR's nodes multiply them by constants only",
     "use a network without attention, or run this layer on a platform of its own",
-)
-CONV_TRANSPOSE = Refused(
-    "NIR has no transposed convolution",
-    "use a network that does not upsample, or a framework to which it need not leave",
 )
 DROP_CONNECT_LINEAR = Refused(
     "it means over random samples in evaluation mode too",
@@ -207,8 +207,8 @@ TARGET = Target(
         layer.ThresholdDependentBatchNorm2d: batch_norm.to_nir,
         layer.Conv1d: conv1d.to_nir,
         layer.Conv2d: conv2d.to_nir,
-        layer.ConvTranspose2d: CONV_TRANSPOSE,
-        layer.ConvTranspose1d: CONV_TRANSPOSE,
+        layer.ConvTranspose1d: conv_transpose1d.to_nir,
+        layer.ConvTranspose2d: conv_transpose2d.to_nir,
         neuron.CUBALIFNode: cuba_lif_node.to_nir,
         layer.Delay: delay.to_nir,
         layer.DropConnectLinear: DROP_CONNECT_LINEAR,
@@ -408,7 +408,8 @@ def import_from_nir(
 
     Returns:
         A module whose forward takes the input (and, if given, a state) and returns the output and
-        a dictionary of the neurons' states by node name.
+        a dictionary of the neurons' states by node name. Several inputs are arguments in the order
+        of their names, or by name; several outputs are a dictionary by name.
 
     Raises:
         InvalidArgument: `dt` is not a positive finite number, or the like.

@@ -11,6 +11,8 @@ What goes out, and comes in::
     nn.BatchNorm1d -> Affine, Conv1d, Conv2d
     nn.Conv1d <-> Conv1d
     nn.Conv2d <-> Conv2d
+    nn.ConvTranspose1d -> Conv1d
+    nn.ConvTranspose2d -> Conv2d
     nn.Flatten <-> Flatten
     nn.Linear <-> Affine, Linear
     nn.MaxPool1d -> Conv1d -> Threshold
@@ -44,6 +46,8 @@ from . import (
     batch_norm,
     conv1d,
     conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
     flatten,
     linear,
     max_pool1d,
@@ -53,10 +57,6 @@ from . import (
 ACTIVATION = Refused(
     "NIR has no activation function but the step of Threshold and of spiking neurons",
     "use a spiking neuron in its place",
-)
-CONV_TRANSPOSE = Refused(
-    "NIR has no transposed convolution",
-    "use a network that does not upsample, or a framework to which it need not leave",
 )
 DROPOUT = Skipped("it drops in training only, and NIR describes the trained network")
 GROUP_NORM = Refused(
@@ -99,8 +99,8 @@ TARGET = Target(
         nn.BatchNorm2d: batch_norm.to_nir,
         nn.Conv1d: conv1d.to_nir,
         nn.Conv2d: conv2d.to_nir,
-        nn.ConvTranspose1d: CONV_TRANSPOSE,
-        nn.ConvTranspose2d: CONV_TRANSPOSE,
+        nn.ConvTranspose1d: conv_transpose1d.to_nir,
+        nn.ConvTranspose2d: conv_transpose2d.to_nir,
         nn.Dropout: DROPOUT,
         nn.Dropout1d: DROPOUT,
         nn.Dropout2d: DROPOUT,
@@ -193,7 +193,8 @@ def import_from_nir(
 
     Returns:
         A module whose forward takes the input (and, if given, a state) and returns the output and
-        a dictionary of the neurons' states by node name.
+        a dictionary of the neurons' states by node name. Several inputs are arguments in the order
+        of their names, or by name; several outputs are a dictionary by name.
 
     Raises:
         InvalidArgument: `dt` is not a positive finite number, or the like.

@@ -120,6 +120,28 @@ def depthwise(gain: npt.NDArray[Any], axes: int) -> npt.NDArray[Any]:
     return gain.reshape(-1, 1, *(1,) * axes)
 
 
+def turned(weight: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """[in, out / groups, *k] -> [out, in / groups, *k], mirrored along the axes of the kernel.
+
+    The weight of a transposed convolution as that of the convolution that it is at stride 1.
+    """
+    into, out, *kernel = weight.shape
+    grouped = weight.reshape(groups, into // groups, out, *kernel).swapaxes(1, 2)
+    convolving = grouped.reshape(groups * out, into // groups, *kernel)
+    return np.flip(convolving, axis=tuple(range(2, convolving.ndim)))
+
+
+def remaining_padding(kernel_size: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+    """The padding of that convolution: dilation * (kernel_size - 1) - padding along each axis."""
+    sizes = zip(kernel_size, padding, dilation, strict=True)
+    return tuple(d * (k - 1) - p for k, p, d in sizes)
+
+
+def least(sizes: tuple[int, ...]) -> int:
+    """The smallest of some numbers."""
+    return min(sizes)
+
+
 def mean_kernel(channels: int, length: Any) -> npt.NDArray[np.float64]:
     """[channels, 1, length]: the kernel of a mean over a window of each channel."""
     window = single(length)

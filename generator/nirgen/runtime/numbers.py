@@ -68,7 +68,10 @@ def as_tensor(
     """
     if isinstance(array, Unshared) and array.flags.carray and array.dtype.isnative:
         return torch.from_numpy(array).to(device=device, dtype=dtype)
-    return torch.tensor(np.asarray(array), dtype=dtype, device=device)
+    values = np.asarray(array)
+    if min(values.strides, default=0) < 0 or not values.dtype.isnative:  # torch has neither
+        values = values.astype(values.dtype.newbyteorder("="), order="C")
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def sigmoid(value: torch.Tensor | float) -> float:

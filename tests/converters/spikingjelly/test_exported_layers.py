@@ -151,6 +151,19 @@ def test_standardized_weights(bias: bool, mode: str, seed: int) -> None:
     check(net, (2, 3, 5), mode, seed)
 
 
+@given(st.integers(1, 2), small, small, st.integers(0, 2), st.integers(1, 2), modes, seeds)
+def test_transposed_convolutions_of_stride_one(
+    axes: int, kernel: int, dilation: int, padding: int, groups: int, mode: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    make = (layer.ConvTranspose1d, layer.ConvTranspose2d)[axes - 1]
+    padding = min(padding, dilation * (kernel - 1))
+    transposed = make(
+        4, 2 * groups, kernel, 1, padding, groups=groups, bias=seed % 2 == 0, dilation=dilation
+    )
+    check(nn.Sequential(transposed, neuron.IFNode()), (4, *(6, 5)[:axes]), mode, seed)
+
+
 @given(st.floats(1.2, 9.0), st.booleans(), st.one_of(st.none(), st.floats(-0.5, 0.4)), seeds)
 @pytest.mark.filterwarnings("ignore:exact only for a reader")
 def test_neurons_that_learn_online(
