@@ -185,7 +185,8 @@ def import_from_nir(
 
     Returns:
         A module whose forward takes the input (and, if given, a state) and returns the output and
-        a dictionary of the neurons' states by node name.
+        a dictionary of the neurons' states by node name. Several inputs are arguments in the order
+        of their names, or by name; several outputs are a dictionary by name.
 
     Raises:
         InvalidArgument: `dt` is not a positive finite number, or the like.

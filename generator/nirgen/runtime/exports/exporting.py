@@ -85,8 +85,9 @@ def export_network(
         named = names(traced, net)
         graph = _assembled(traced, named)
         flat = _complete(graph, traced, named)
-    if options.soft_reset == "decompose":
-        graph = decomposed(graph, flat, float(dt))
+        if options.soft_reset == "decompose":
+            calls = dict(zip(named.calls, traced.calls, strict=True))
+            graph = _decomposed(graph, flat, float(dt), calls)
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
@@ -157,6 +158,17 @@ def _complete(graph: nir.NIRGraph, trace: Trace, names: Names) -> Flat:
         }
         raise ExportRefused(_of_layer(p, layers) for p in invalid.problems) from invalid
     return flat
+
+
+def _decomposed(
+    graph: nir.NIRGraph, flat: Flat, dt: float, calls: Mapping[str, Call]
+) -> nir.NIRGraph:
+    """The graph with soft resets in primitives; what is refused is said of the network's layers."""
+    try:
+        return decomposed(graph, flat, dt)
+    except ExportRefused as refused:
+        problems = [replace(p, place=_path(calls[p.place])) for p in refused.problems]
+        raise ExportRefused(problems) from None
 
 
 def _demand_delays(flat: Flat, trace: Trace, names: Names) -> None:
