@@ -5,6 +5,7 @@ The converter to Norse is the one by hand of the runtime's tests.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import norse.torch as norse
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from nir_exchange import reference
+import nir_exchange
+from nir_exchange import reference, snntorch
+from nirgen.runtime.errors import AnnotatedWarning
 from nirgen.runtime.exports.exporting import export_network
 from nirgen.runtime.imports.importing import import_graph
 from nirgen.verifying.sides import Converters
@@ -116,6 +120,20 @@ def test_what_differs_is_found_in_a_loop() -> None:
     }  # fmt: skip
     # A network that returns its states beside its output doesn't say which of them is which.
     assert "output" not in {n.node for n in found.nodes}
+
+
+def test_hidden_states_start_afresh() -> None:
+    """snnTorch's layers may keep their states to themselves."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), snn.Leaky(beta=0.9, init_hidden=True))
+    x = given().float() / 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnnotatedWarning)
+        graph = snntorch.export_to_nir(net, x[0], dt=DT)
+    net(x[0])
+    found = nir_exchange.verify(net, graph, x, dt=DT)
+    assert found.agree, str(found)
+    assert found.spikes[0] > 20
 
 
 def test_one_graph_in_two_frameworks() -> None:

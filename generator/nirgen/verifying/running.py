@@ -144,9 +144,14 @@ def _noting(runner: Runner, name: str) -> Any:
 
 def _reset(module: nn.Module) -> None:
     """Let a layer that remembers forget, if it is one that has a way to."""
-    reset = getattr(module, "reset", None)
-    if callable(reset):
-        reset()
+    for name in _RESETS:
+        if callable(reset := getattr(module, name, None)):
+            reset()
+            return
+
+
+_RESETS = ("reset", "reset_mem")
+"""What the method is called that lets a layer forget."""
 
 
 def affordable(side: Side, batch: int, steps: int) -> int:
