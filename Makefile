@@ -39,5 +39,5 @@ clean:         ## remove the environment and caches
 $(READY): pyproject.toml
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(RUN)/python -m pip install --quiet "torch==2.13.0" --editable ".[spikingjelly,draw,plot]" --group dev
+	$(RUN)/python -m pip install --quiet "torch==2.13.0" --editable ".[norse,spikingjelly,draw,plot]" --group dev
 	touch $(READY)

@@ -46,6 +46,12 @@ def test_the_first_example(scope: dict[str, object]) -> None:
     assert set(scope["state"]) == {"_1", "_5"}  # type: ignore[call-overload]
 
 
+def test_norse(scope: dict[str, object]) -> None:
+    exec(next(block for block in blocks("python") if "norse" in block), scope)
+    assert tuple(scope["y"].shape) == (1, 2)  # type: ignore[attr-defined]
+    assert set(scope["state"]) == {"_1", "_3"}  # type: ignore[call-overload]
+
+
 def test_the_options(scope: dict[str, object]) -> None:
     scope["x"] = scope["torch"].rand(8, 3, 32, 32)  # type: ignore[attr-defined]
     exec(blocks("python")[1], scope)
@@ -76,7 +82,7 @@ def test_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: A
     command, _, shown = next(b for b in blocks("console") if " verify " in b).partition("\n")
     assert typed(command[2:], tmp_path) == shown
     capsys.readouterr()
-    exec(blocks("python")[5], names)
+    exec(next(block for block in blocks("python") if "verify(" in block), names)
     assert capsys.readouterr().out.rstrip("\n") in outputs()
 
 

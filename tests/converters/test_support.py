@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import norse.torch as snn
 import pytest
 import snntorch as snntorch_package
 import torch
 from spikingjelly.activation_based import layer, neuron, rnn, surrogate
 from torch import nn
 
-from nir_exchange import reference, snntorch, spikingjelly, torch_nn
+from nir_exchange import norse, reference, snntorch, spikingjelly, torch_nn
 from nirgen import mapping
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
@@ -20,17 +21,18 @@ from nirgen.runtime.contract import dynamics
 from nirgen.runtime.contract import reference as modules
 from nirgen.runtime.reports.report import Entry, Grade
 from tests.converters.in_numbers import assert_exported_as_it_is, assert_imported_as_it_is
+from tests.converters.norse import supported as norse_supported
 from tests.converters.spikingjelly import unsayable
 
 DT = 1e-3
 MAPPINGS = mapping.load(mapping.shipped())
 FRAMEWORKS: dict[str, FrameworkMappings] = {f.framework.name: f for f in MAPPINGS.frameworks}
 CONVERTERS: dict[str, Any] = {
-    "reference": reference, "snntorch": snntorch, "spikingjelly": spikingjelly,
+    "norse": norse, "reference": reference, "snntorch": snntorch, "spikingjelly": spikingjelly,
     "torch_nn": torch_nn,
 }  # fmt: skip
 PACKAGES: dict[str, Any] = {
-    "layer": layer, "neuron": neuron, "nn": nn, "rnn": rnn,
+    "layer": layer, "neuron": neuron, "nn": nn, "rnn": rnn, "norse": snn,
     "reference": modules, "dynamics": dynamics, "snntorch": snntorch_package,
 }  # fmt: skip
 
@@ -78,7 +80,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "AdaptiveAvgPool1d": {"output_size": 2}, "MaxPool1d": {"kernel_size": 2},
     "WSLinear": {"in_features": 3, "out_features": 2},
     "WSConv2d": {"in_channels": 2, "out_channels": 3, "kernel_size": 3},
-    **unsayable.ARGUMENTS,
+    **unsayable.ARGUMENTS, **norse_supported.ARGUMENTS,
     "Leaky": {"beta": 0.9, **HIDDEN}, "Lapicque": {"beta": 0.9, **HIDDEN},
     "RLeaky": {"beta": 0.9, "linear_features": 3, **HIDDEN},
     "Synaptic": {"alpha": 0.8, "beta": 0.9, **HIDDEN},
@@ -93,6 +95,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "AssociativeLeaky": {"in_dim": 3, "d_value": 3, "d_key": 3, "num_spiking_neurons": 9},
 }  # fmt: skip
 SHAPES: dict[str, tuple[int, ...]] = {
+    "LConv2d": (4, 2, 8, 8), "ReceptiveField2d": (2, 8, 8),
     "1d": (2, 8), "2d": (2, 8, 8), "3d": (2, 4, 8, 8), "Upsample": (2, 8, 8),
     "Flatten": (2, 8, 8), "Conv1d": (2, 8),
 }  # fmt: skip
@@ -130,7 +133,9 @@ def exported(
     net = nn.Sequential(before or nn.Identity(), module).eval()
     for name, value in changed.items():
         setattr(module, name, value)
-    steps = (4,) if "m" in (getattr(part, "step_mode", "s") for part in net) else ()
+    over_time = type(module) in CONVERTERS[target].TARGET.sequences
+    modes = {getattr(part, "step_mode", "s") for part in net}
+    steps = (4,) if over_time or "m" in modes else ()
     report = CONVERTERS[target].explain(net, torch.zeros(*steps, 2, *features), DT)
     of_layer = (entry for entry in report.entries if entry.place == "1")
     entry = min(of_layer, key=lambda entry: entry.grade.value)
@@ -201,14 +206,17 @@ def setting(**attributes: Any) -> Make:
     return lambda name: _exported_as(name, made(name), **attributes)
 
 
+TARGETS = {
+    "reference": "reference",
+    "dynamics": "reference",
+    "norse": "norse",
+    "snntorch": "snntorch",
+}
+
+
 def _exported_as(name: str, module: nn.Module, **attributes: Any) -> Entry:
-    package = name.partition(".")[0]
-    target = {"reference": "reference", "dynamics": "reference", "snntorch": "snntorch"}.get(
-        package
-    )
-    return exported(
-        target or "spikingjelly", module, *shape(name), before=usual(name), **attributes
-    )
+    target = TARGETS.get(name.partition(".")[0], "spikingjelly")
+    return exported(target, module, *shape(name), before=usual(name), **attributes)
 
 
 def in_time(name: str) -> Entry:
@@ -413,6 +421,7 @@ SHOWN: dict[str, dict[str, Make]] = {
         "v starts at 0, where that is not v_reset": with_(v_reset=0.25),
         "not tau > 1": setting(tau=0.5),
     },
+    **norse_supported.shown(with_),
 }  # fmt: skip
 """How a layer is made such that a row is about it: by the layer, by what the row says."""
 

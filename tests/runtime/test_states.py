@@ -113,6 +113,12 @@ def test_a_state_at_rest_may_be_given_at_first() -> None:
     assert "LIF" in kinds(exported(Net(lambda self, x: self.lif(x, start))))
 
 
+def test_the_report_says_what_became_of_states() -> None:
+    entries = {entry.place: entry.notes for entry in exported(Net(step)).report.entries}
+    assert entries["lif"] == ("the state that the forward returns is the node's own",)
+    assert entries["a"] == ()
+
+
 # Containers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from nirgen.emit import code
 from nirgen.emit.code import Block, Line, Scope, Statement, call, constant, is_name, quote
 from nirgen.mapping.expressions import (
     Binary,
@@ -75,6 +76,7 @@ class _Exporter:
 
     def statements(self) -> Iterator[Statement]:
         yield from self._time_step()
+        yield from self._ahead()
         yield from self._parameters()
         yield from self._fixed()
         yield from self._attributes()
@@ -99,6 +101,12 @@ class _Exporter:
         name = self.mapping.time_step
         if name is not None:
             yield call("at.demand_time_step", quote(name), f"module.{self.signature[name].held}")
+
+    def _ahead(self) -> Iterator[Statement]:
+        """The nodes before the layer's own, whose features are those behind them."""
+        if self.mapping.links.before:
+            yield from self._linked(Links(before=self.mapping.links.before))
+            yield Line("at.go_behind(*before)")
 
     def _parameters(self) -> Iterator[Statement]:
         wanted = self.mapping.parameters_read()
@@ -257,9 +265,10 @@ class _Exporter:
         if not ways:
             yield self._node(node, parts, "return ")
             return
-        yield from self._linked(self.mapping.links)
+        yield from self._linked(replace(self.mapping.links, before=()))
         yield self._node(node, parts, "node = ")
-        yield call("Chain", "node", before="return ", **{way: way for way in WAYS if way in ways})
+        arguments = (("", "node"), *((way, way) for way in WAYS if way in ways))
+        yield code.Call("Chain", arguments, "return ")
 
     def _linked(self, links: Links) -> Iterator[Statement]:
         """The nodes around the layer's own, behind those that other cases have put there."""

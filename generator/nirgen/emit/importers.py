@@ -100,7 +100,13 @@ class _Normalizer:
             yield call("at.load", "made", **learned)
         yield from self._starts()
         mapped = {"gain": "at.map_of_input(gain)", "shift": "at.map_of_input(shift)"}
-        yield call("Normalized", "made", before="return ", **mapped, node="node")
+        volts = {"in_volts": "True"} if self._in_volts() else {}
+        yield call("Normalized", "made", before="return ", **mapped, node="node", **volts)
+
+    def _in_volts(self) -> bool:
+        """Whether the layer keeps the node's threshold, and with it the unit of its potential."""
+        given = self.form.layer.values()
+        return "v_threshold" not in self.node.fields or Name("v_threshold") in given
 
     def _layer_parameters(self) -> Iterator[Statement]:
         """Those that the layer has one of for all neurons, within their domains."""
@@ -153,7 +159,8 @@ class _Normalizer:
 
     def _starts(self) -> Iterator[Statement]:
         for variable, formula in self.form.start.items():
-            if formula == Literal(0):
+            own = substitute(self.mapping.part.start.get(variable, Literal(0)), self.form.layer)
+            if formula == own:  # the layer starts there itself
                 continue
             value = self.scope.code(formula)
             if self.presets:

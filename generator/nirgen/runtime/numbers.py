@@ -52,6 +52,12 @@ def describe(value: object) -> str:
     return repr(value)
 
 
+def shown(value: npt.ArrayLike) -> str:
+    """Numbers as a message tells them: the one, or that there are several."""
+    array = np.asarray(value)
+    return f"{float(array.flat[0]):g}" if uniform(array) is not None else "one for each neuron"
+
+
 def as_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
     """A tensor's values; a view of its memory where NumPy can have one."""
     array: npt.NDArray[Any] = tensor.detach().cpu().numpy()

@@ -21,6 +21,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nirgen.runtime import numbers
+from nirgen.runtime.contract import shapes
 from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
 from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.values import agree, compact, resolution, uniform
@@ -119,6 +120,11 @@ class ExportSite:
     def input_type(self) -> dict[str, npt.NDArray[np.int64]]:
         """The features' shape in the form in which a node holds its input type."""
         return {"input": np.array(self.shape, dtype=np.int64)}
+
+    def go_behind(self, *nodes: nir.NIRNode) -> None:
+        """Go on with the features that reach the layer's own node, behind others of the layer's."""
+        for node in nodes:
+            self.shape = shapes.output_shape(node, self.shape)
 
     def number(self, name: str, value: object) -> float:
         """The layer's parameter `name` as a finite float; refused if it is anything else."""
@@ -324,7 +330,7 @@ class ImportSite:
         self.cases.clear()
         self.followed.clear()
 
-    def start(self, variable: str, layer: float, node: float | None = None) -> None:
+    def start(self, variable: str, layer: npt.ArrayLike, node: npt.ArrayLike | None = None) -> None:
         """Pass a node on to another layer if its state would start elsewhere in this one.
 
         Args:
@@ -337,8 +343,9 @@ class ImportSite:
         usual = layer if node is None else node
         wanted = usual if told is None else self.one(variable, told)
         if not self.agree(layer, wanted):
+            there, here = (numbers.shown(value) for value in (wanted, layer))
             raise self.unfit(
-                f"{variable} starts at {wanted:g}, and in the layer at {layer:g}",
+                f"{variable} starts at {there}, and in the layer at {here}",
                 "" if told is None else f"metadata/{variable}_initial",
             )
 
@@ -361,8 +368,11 @@ class ImportSite:
         return value
 
     def map_of_input(self, values: npt.ArrayLike) -> torch.Tensor:
-        """Numbers for each neuron as a tensor; one number where all are equal."""
-        return numbers.as_tensor(compact(values), self.dtype, self.device)
+        """Numbers for each neuron as a tensor; where all are equal one number, without axes: it is
+        in double precision, and takes part in that of the layer's input."""
+        held = compact(values)
+        precision = self.dtype if np.ndim(held) else torch.float64
+        return numbers.as_tensor(held, precision, self.device)
 
     @contextlib.contextmanager
     def without_initialization(self) -> Iterator[None]:

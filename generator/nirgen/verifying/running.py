@@ -116,7 +116,9 @@ class Runner:
 
 
 def _restored(layer: Normalized, u: Tensor) -> Tensor:
-    """v, of a layer that computes with u = (v - v_reset) / (v_threshold - v_reset)."""
+    """v, of a layer that computes with u = (v - v_reset) / (v_threshold - v_reset), or with v."""
+    if layer.in_volts:
+        return u
     node: Any = layer.node
     reset, threshold = (torch.as_tensor(value).to(u) for value in (node.v_reset, node.v_threshold))
     return u * (threshold - reset) + reset

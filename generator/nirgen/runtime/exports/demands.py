@@ -67,8 +67,7 @@ def called_again(module: nn.Module) -> Complaint:
     return (
         f"is called more than once in a forward; a {type(module).__name__} has a state, and NIR "
         "would need one node for all its calls",
-        "give each call a layer of its own; where forward runs over time, export the network "
-        "inside the loop",
+        "give each call a layer of its own; in a loop over time, let it read the same at each step",
     )
 
 

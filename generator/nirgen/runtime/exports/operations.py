@@ -14,7 +14,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirgen.runtime.exports import reshaping
@@ -186,6 +186,46 @@ def _number(value: Any) -> float:
     return number
 
 
+# What layers compute
+
+
+def max_pool2d(
+    input: Signal,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Signal:
+    """What nn.MaxPool2d computes."""
+    layer = nn.MaxPool2d(kernel_size, stride, padding, dilation, return_indices, ceil_mode)
+    return input.recorder.as_layer("max_pool2d", layer, input)
+
+
+def avg_pool2d(
+    input: Signal,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Signal:
+    """What nn.AvgPool2d computes."""
+    layer = nn.AvgPool2d(
+        kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+    return input.recorder.as_layer("avg_pool2d", layer, input)
+
+
+def relu(input: Signal, inplace: bool = False) -> Signal:
+    """Nothing, of spikes; NIR has no ReLU."""
+    if not input.binary:
+        raise Unsupported("no node stands for, except of spikes", "use a spiking neuron instead")
+    return input.alias()
+
+
 # In place
 
 
@@ -313,6 +353,9 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     **_named("detach contiguous", alias),
     Tensor.data.__get__: alias,  # type: ignore[attr-defined]
     **_named("dropout dropout1d dropout2d", dropout),
+    **_named("relu", relu),
+    F.avg_pool2d: avg_pool2d,
+    F.max_pool2d: max_pool2d,
     **{
         getattr(Tensor, name): convert(name)
         for name in ("to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda")

@@ -125,10 +125,11 @@ class Rounds:
         y.leading = y.leading.at(layer.count - 1)
         return y
 
-    def returned(self, module: nn.Module, y: Signal) -> Any:
-        """What this call returns."""
-        calling, variables = self.calling(module), self.variables(module)
-        return states.returned(y, calling, module, self._of(module).count - 1, variables)
+    def returned(self, module: nn.Module, y: Any, like: Signal) -> Any:
+        """What this call returns: its output, and a state that is shaped like a signal."""
+        calling, call = self.calling(module), self._of(module).count - 1
+        held = states.held(like, module, call, self.variables(module))
+        return states.returned(y, calling, held)
 
     def _of(self, module: nn.Module) -> _Layer:
         return self._layers.setdefault(id(module), _Layer())

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import nir
 import torch
+from torch import nn
 
 from nirgen.runtime.sites import Shape
 
@@ -66,6 +67,9 @@ class Recorder(Protocol):
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """The result of a torch function or method that was given a signal."""
+
+    def as_layer(self, name: str, layer: nn.Module, x: Signal) -> Signal:
+        """The signal behind a function that computes what a layer does."""
 
     def is_input(self, x: Signal) -> bool:
         """Whether a signal is what the network was given."""

@@ -22,12 +22,12 @@ class Held(Signal):
     """A variable of a layer's state.
 
     Attributes:
-        layer: whose state it is; None if it is several at once.
-        call: behind which of the layer's calls, counted from 0.
+        layer: whose state it is.
+        call: behind which of the layer's calls, counted from 0; -1 if it is several at once.
         variable: which of the layer's variables.
     """
 
-    layer: nn.Module | None
+    layer: nn.Module
     call: int
     variable: str
 
@@ -37,10 +37,10 @@ class Held(Signal):
 
     def collected(self) -> Held:
         """A record of it among others."""
-        return _held(self, None, -1, self.variable)
+        return _held(self, self.layer, -1, self.variable)
 
 
-def _held(like: Signal, layer: nn.Module | None, call: int, variable: str) -> Held:
+def _held(like: Signal, layer: nn.Module, call: int, variable: str) -> Held:
     made = Signal.__new__(
         Held, like.leading, like.features, like.dtype, like.device, like.recorder, ()
     )
@@ -49,14 +49,17 @@ def _held(like: Signal, layer: nn.Module | None, call: int, variable: str) -> He
     return made
 
 
-def returned(
-    y: Signal, calling: Calling, layer: nn.Module, call: int, variables: Sequence[str]
-) -> Any:
-    """What a layer returns: its output, and what its call gives of the state besides."""
+def held(like: Signal, layer: nn.Module, call: int, variables: Sequence[str]) -> dict[str, Held]:
+    """A layer's state behind a call, of the shape of a signal."""
+    return {variable: _held(like, layer, call, variable) for variable in variables}
+
+
+def returned(y: Any, calling: Calling, state: Mapping[str, Held]) -> Any:
+    """What a layer returns: its output (or several), and what a call gives of the state besides."""
     if not calling.gives:
         return y
-    state = [_held(y, layer, call, variable) for variable in variables]
-    return (y, _one(tuple(variables))(*state)) if calling.whole else (y, *state)
+    parts = state.values()
+    return (y, _one(tuple(state))(*parts)) if calling.whole else (y, *parts)
 
 
 @functools.cache
@@ -72,6 +75,12 @@ def is_state(value: object) -> bool:
     if isinstance(value, Mapping):
         return bool(value) and is_state(list(value.values()))
     return isinstance(value, Held)
+
+
+def layers_in(result: Any) -> dict[int, nn.Module]:
+    """The layers whose states are among what a network returns, by their ids."""
+    held = (signal for signal in signals_in(result) if isinstance(signal, Held))
+    return {id(signal.layer): signal.layer for signal in held}
 
 
 def without_states(result: Any) -> Any:

@@ -7,7 +7,7 @@ number `m + k` is the call `k`. What reads a node names it by its number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import nir
@@ -93,6 +93,7 @@ class Trace:
         outputs: in the order in which the forward returns them.
         skipped: the layers that pass on what they are given, by path.
         hooked: the modules whose forward hooks were not run.
+        returned: the layers whose states the forward returns besides, by their ids.
     """
 
     inputs: tuple[Port, ...]
@@ -100,6 +101,7 @@ class Trace:
     outputs: tuple[Port, ...]
     skipped: Mapping[str, nn.Module]
     hooked: tuple[str, ...]
+    returned: Mapping[int, nn.Module] = field(default_factory=dict)
 
     @property
     def numbered(self) -> Iterator[tuple[int, Call]]:

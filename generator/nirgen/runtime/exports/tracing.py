@@ -165,6 +165,7 @@ class _Tracer:
             outputs=tuple(map(self.record.resolved, outputs)),
             skipped=self.skipped,
             hooked=tuple(self.hooked),
+            returned=states.layers_in(result),
         )
 
     def _source(self, example: torch.Tensor, number: int) -> Signal:
@@ -203,7 +204,8 @@ class _Tracer:
         with self.complaints.inside(module):
             if isinstance(system, Recurrent):
                 inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
-                return self.rounds.returned(module, containers.hosted(self, system, inputs))
+                result = containers.hosted(self, system, inputs)
+                return self.rounds.returned(module, result, inputs[0])
             if self.is_traced_through(module) and self.target.way(type(module)) is None:
                 return module.forward(*args, **kwargs)
             return self._layer(module, args, kwargs)
@@ -218,10 +220,10 @@ class _Tracer:
         way = self.target.way(type(module))
         if way is None and self._exporter(module) is None:
             self.problem(*demands.unmapped(self.target, type(module)))
-            return self.rounds.returned(module, x.guess())
+            return self.rounds.returned(module, x.guess(), x)
         given = self._given(module, args, kwargs)
         if given is None:
-            return self.rounds.returned(module, x.guess())
+            return self.rounds.returned(module, x.guess(), x)
         for complaint in self._complaints_of(module, x):
             self.problem(*complaint)
         if way and not self.rounds.variables(module):
@@ -233,17 +235,17 @@ class _Tracer:
         wrong = self.rounds.complaint(module, x, given)
         if wrong is not None:
             self.problem(*wrong)
-            return self.rounds.returned(module, x.guess())
+            return self.rounds.returned(module, x.guess(), x)
         way = self.target.way(type(module))
         if way:
             y = self._contained(way, module, x, [])
-            return self.rounds.returned(module, self.rounds.note(module, x, y))
+            return self.rounds.returned(module, self.rounds.note(module, x, y), y)
         y = self.rounds.again(module, x)
         if y is None:
             y = self._converted(module, x)
             for complaint in self.rounds.started_elsewhere(given, self.record.last()):
                 self.problem(*complaint)
-        return self.rounds.returned(module, self.rounds.note(module, x, y))
+        return self.rounds.returned(module, self.rounds.note(module, x, y), y)
 
     def _given(
         self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -456,6 +458,20 @@ class _Tracer:
             return result
         refusal = Unsupported(*refusing.COMPUTES_WITH_STATE)
         return self._refused_operation(function, refusal, signals_in((args, kwargs)))
+
+    def as_layer(self, name: str, layer: nn.Module, x: Signal) -> Signal:
+        """The signal behind a function that computes what a mapped layer does."""
+        try:
+            chain = self._chain(layer, self._site(layer, x), x.dtype)
+            for node in () if chain is None else (*chain.before, chain.node, *chain.then):
+                x = self.insert(name, node, x, shapes.output_shape(node, x.features))
+        except ExportRefused as refusal:
+            (problem, *_) = refusal.problems
+            raise Unsupported(f"has no node here: {problem.what}", problem.advice) from None
+        except shapes.ShapeMismatch as mismatch:
+            advice = "check that example_input is what the network takes"
+            raise Unsupported(f"has no node here: {mismatch}", advice, about_shape=True) from None
+        return x
 
     def is_input(self, x: Signal) -> bool:
         """Whether a signal is what the network was given."""

@@ -24,19 +24,26 @@ class Normalized(nn.Module):
         neuron: the framework's layer, with threshold 1 and reset 0.
         gain, shift: of the features' shape, or one number for all.
         node: what an export of the module gives again.
+        in_volts: whether the neuron's potential is the node's, and only its input is another.
     """
 
     gain: torch.Tensor
     shift: torch.Tensor
 
     def __init__(
-        self, neuron: nn.Module, gain: torch.Tensor, shift: torch.Tensor, node: nir.NIRNode
+        self,
+        neuron: nn.Module,
+        gain: torch.Tensor,
+        shift: torch.Tensor,
+        node: nir.NIRNode,
+        in_volts: bool = False,
     ) -> None:
         super().__init__()
         self.neuron = neuron
         self.register_buffer("gain", gain)
         self.register_buffer("shift", shift)
         self.node = node
+        self.in_volts = in_volts
 
     def forward(self, x: torch.Tensor, *state: Any) -> Any:
         """Input [..., *features] to what the layer returns for it; the layer's state is its own."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from nirgen.runtime.contract.primitives import is_stateful
 from nirgen.runtime.errors import ExportRefused
 from nirgen.runtime.exports import ties
 from nirgen.runtime.exports.traces import Call, Trace
@@ -24,6 +25,7 @@ from nirgen.runtime.reports.stated import (
 from nirgen.runtime.sites import ExportOptions, Skipped
 from nirgen.runtime.target import Exporter, Target
 
+RETURNED = "the state that the forward returns is the node's own"
 UNREAD = "left out: no output needs it"
 DECOMPOSED = "its reset by subtraction is written in NIR's own primitives"
 
@@ -37,6 +39,7 @@ class ExportLog:
         calls: what goes into the graph, as far as that is known.
         unread: what the network calls besides.
         skipped: the layers that pass on what they are given, by path.
+        returned: the layers whose states the forward returns besides, by their ids.
         refused: what NIR can't hold.
     """
 
@@ -47,6 +50,7 @@ class ExportLog:
     calls: Sequence[Call] = ()
     unread: Sequence[Call] = ()
     skipped: Mapping[str, nn.Module] = field(default_factory=dict)
+    returned: Mapping[int, nn.Module] = field(default_factory=dict)
     refused: Sequence[Entry] = ()
 
     def follow(self, traced: Trace, used: Trace) -> None:
@@ -58,6 +62,7 @@ class ExportLog:
             if call.layer and (id(call.layer), call.part) not in layers
         ]
         self.skipped = traced.skipped
+        self.returned = traced.returned
 
     @property
     def report(self) -> Report:
@@ -103,6 +108,8 @@ class ExportLog:
     def _remarks(self, call: Call) -> Iterator[str]:
         if self.options.soft_reset == "decompose" and "reset" in call.node.metadata:
             yield DECOMPOSED
+        if id(call.layer) in self.returned and is_stateful(call.node):
+            yield RETURNED
         yield from long_step(call.node, self.dt)
         if self._ties(call):
             yield f"{TIES}; {MENDED}"

@@ -78,7 +78,9 @@ def layer_name(layer: nn.Module | None) -> str:
         return layer_name(layer.neuron)
     if hosts_reference(layer):
         return f"reference.{type(system(layer)).__name__}"
-    return ".".join(class_name(type(layer)).split(".")[-2:])
+    top, *inside, cls = class_name(type(layer)).split(".")
+    package = next((part for part in reversed(inside) if part != "torch"), top)  # norse.torch
+    return f"{package}.{cls}"
 
 
 def system(layer: nn.Module | None) -> Any:
