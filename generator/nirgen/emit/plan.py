@@ -101,6 +101,11 @@ class PackagePlan:
         """What the import paths of its layers begin with."""
         return list(dict.fromkeys(path.partition(".")[0] for path in self.framework.packages))
 
+    @property
+    def builds_on_ours(self) -> bool:
+        """Whether it takes layers from the converters that come with this project."""
+        return not {self.base, self.fallback} <= {None, *self.beside}
+
 
 def plan(mappings: Mappings) -> tuple[PackagePlan, ...]:
     """A package for each framework."""

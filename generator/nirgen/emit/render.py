@@ -28,7 +28,9 @@ def render(packages: tuple[PackagePlan, ...]) -> Mapping[str, str]:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    texts = {"__init__.py": environment.get_template("root.py.j2").render(packages=packages)}
+    root = environment.get_template("root.py.j2")
+    builds_on_ours = any(package.builds_on_ours for package in packages)
+    texts = {"__init__.py": root.render(packages=packages, builds_on_ours=builds_on_ours)}
     for package in packages:
         name = package.framework.name
         for module in package.modules:

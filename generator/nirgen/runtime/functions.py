@@ -37,13 +37,18 @@ def float32(value: Any) -> Any:
 
 
 def exp(value: float) -> float:
-    """e to the power of `value`."""
-    return math.exp(value)
+    """e to the power of `value`; infinite where that is too large for a number."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 def log(value: float) -> float:
-    """The natural logarithm."""
-    return math.log(value)
+    """The natural logarithm; -inf of 0, and nan below, which no domain holds."""
+    if value > 0:
+        return math.log(value)
+    return -math.inf if value == 0 else math.nan
 
 
 def pair(size: Any) -> tuple[int, int]:
