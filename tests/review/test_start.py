@@ -86,6 +86,12 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "modules:\n"
         "  cells: snn.cells\n"
         "\n"
+        "# Networks are made of torch.nn's layers too. A node that no layer computes becomes a\n"
+        "# module of the reference, which `cell` gives a memory.\n"
+        "builds_on: torch_nn\n"
+        "fallback: reference\n"
+        "cell: nirgen.runtime.contract.reference.Cell\n"
+        "\n"
         "# If neurons fire: how they compare v with v_threshold; `>`, as if left out, or `>=`:\n"
         '# fires: ">"\n'
         "\n"
