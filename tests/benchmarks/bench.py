@@ -1,4 +1,4 @@
-"""`make bench`: speed and memory beside the peers and the machine's limits.
+"""Speed and memory beside the peers and the machine's limits: `make bench`.
 
 It prints tables, and writes them to `results.md` beside this file. Each table is measured in a
 process of its own. No test asserts a time; what a test can count (calls, copies, bytes) it counts.
@@ -7,75 +7,78 @@ process of its own. No test asserts a time; what a test can count (calls, copies
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import chains, memory, running, weights
-from tests.benchmarks.tables import Table
+from tests.benchmarks import chains, memory, running, starting, weights
+from tests.benchmarks.processes import alone
+from tests.benchmarks.tables import SHORT, Table, markdown
 
 RESULTS = Path(__file__).with_name("results.md")
 PACKAGES = ("torch", "spikingjelly", "nir", "nirtorch", "h5py", "numpy")
 
-SECTIONS: Mapping[str, Callable[[], Table]] = {
-    "peers": partial(chains.beside_peers, (400, 1_000)),
+Section = Callable[[], Table]
+
+WHOLE: Mapping[str, Section] = {
+    "peers": partial(chains.beside_peers, (400, 1_000, 2_000)),
     "growth": partial(chains.growth, (100, 1_000, 10_000, 100_000)),
     "saving": partial(weights.saving, 4, 4096),
     "loading": partial(weights.loading, 4, 4096),
     "memory": partial(memory.peaks, 8, 8192),
     "shapes": partial(running.shapes, ((1, 1), (1, 4), (16, 4))),
     "forward": partial(running.forward, 32, 16, 25),
-    "recurrent": partial(running.recurrent, 64, 16, 15),
+    "recurrent": partial(running.recurrent, 64, 16, 25),
+    "imports": starting.imports,
 }
+"""What results.md says."""
 
-SLOW: Mapping[str, Callable[[], Table]] = {
-    "peers": partial(chains.beside_peers, (400, 1_000, 2_000)),
+QUICK: Mapping[str, Section] = {
+    **WHOLE,
+    "peers": partial(chains.beside_peers, (400,)),
+    "growth": partial(chains.growth, (100, 1_000, 10_000)),
+    "saving": partial(weights.saving, 4, 2048),
+    "loading": partial(weights.loading, 4, 2048),
+    "memory": partial(memory.peaks, 4, 4096),
+    "shapes": partial(running.shapes, ((1, 1), (4, 1))),
 }
-"""Sections in which the peers go further than ten minutes allow."""
+"""The same without what takes minutes."""
 
 
 def main() -> None:
-    """Measure, print and write what the command line asks for."""
+    """Measure, print, and write down the whole."""
     parser = argparse.ArgumentParser(description=__doc__, prog="bench")
-    parser.add_argument("--section", choices=SECTIONS, help="measure one, and print it as JSON")
-    parser.add_argument("--slow", action="store_true", help="take the peers to 2,000 nodes")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(WHOLE)}; all if none is named")
     arguments = parser.parse_args()
-    if arguments.section:
-        sections = {**SECTIONS, **SLOW} if arguments.slow else SECTIONS
-        print(json.dumps(asdict(sections[arguments.section]())))
-        return
-    texts = [heading()]
-    for section in SECTIONS:
-        texts.append(_measured(section, arguments.slow).markdown())
-        print(texts[-1], flush=True)
-    RESULTS.write_text("\n".join(texts), encoding="utf-8")
+    sections = QUICK if arguments.quick else WHOLE
+    unknown = set(arguments.sections) - set(sections)
+    if unknown:
+        parser.error(f"there is no section {', '.join(sorted(unknown))}")
+    tables = []
+    for name in arguments.sections or sections:
+        tables.append(alone(sections[name]))
+        print(tables[-1].markdown(), flush=True)
+    if not arguments.quick and not arguments.sections:
+        RESULTS.write_text(report(tables), encoding="utf-8")
+        print(f"{RESULTS.name} is written")
 
 
-def _measured(section: str, slow: bool) -> Table:
-    """One section's table, from a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench", "--section", section]
-    command += ["--slow"] if slow else []
-    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Table(**json.loads(finished.stdout.splitlines()[-1]))
-
-
-def heading() -> str:
-    """What the results are, and of what machine."""
+def report(tables: Sequence[Table]) -> str:
+    """What results.md says."""
     packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return (
+    heading = (
         "# Speed and memory\n\n"
-        "Written by `make bench`. Times are those of the fastest of several runs; contenders take "
-        "turns in one process.\n\n"
+        "Written by `make bench`. Times are those of the fastest of several runs, in which all "
+        "take turns in one process. A ratio is how many times as long it takes others.\n\n"
         f"- {_processor()}, {os.cpu_count()} cores, {_memory()}, {platform.system()}\n"
         f"- Python {platform.python_version()}, {packages}\n"
     )
+    short = markdown(SHORT, [row for table in tables for row in table.short])
+    return "\n".join([heading, f"{short}\n", *(table.markdown() for table in tables)])
 
 
 def _processor() -> str:
@@ -83,9 +86,9 @@ def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+        return platform.processor() or platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
 
 def _memory() -> str:

@@ -1,70 +1,25 @@
-"""What a large model takes of memory, on its way out and in: each step in a process of its own."""
+"""What a large model takes of memory, on its way out and in: each step in a fresh process."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benchmarks.tables import Table, megabytes
-
-PRELUDE = """
-import gc, json, resource, sys
-import numpy as np, nir, torch
-from nir_exchange import spikingjelly
-from nirgen.runtime import files
+import nir
+import torch
 from spikingjelly.activation_based import layer
+from torch import nn
 
-path, weights, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+import nir_exchange
+from nir_exchange import spikingjelly
+from tests.benchmarks.processes import alone, most_memory
+from tests.benchmarks.tables import Table, megabytes, percent
 
-def network():
-    with torch.device("meta"):
-        layers = [layer.Linear(width, width, bias=False) for _ in range(weights)]
-    for k, made in enumerate(layers):
-        numbers = torch.arange(width * width, dtype=torch.float32).reshape(width, width)
-        made.weight = torch.nn.Parameter(numbers)
-    return torch.nn.Sequential(*layers)
+DT = 1e-4
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-"""
-
-STEPS = {
-    "export, and save": """
-held = network()
-before = peak()
-spikingjelly.export_to_nir(held, torch.zeros(1, width), save_path=path, dt=1e-4)
-""",
-    "save without compression by nir.write": """
-held = spikingjelly.export_to_nir(network(), torch.zeros(1, width), dt=1e-4)
-before = peak()
-nir.write(path + ".theirs", held, compression=None)
-""",
-    "read": """
-before = peak()
-held = files.read(path)
-""",
-    "read by nir.read": """
-before = peak()
-held = nir.read(path, type_check=False)
-""",
-    "import from the file": """
-before = peak()
-held = spikingjelly.import_from_nir(path, dt=1e-4)
-""",
-    "import, and use one of the weights": """
-before = peak()
-held = spikingjelly.import_from_nir(path, dt=1e-4)
-next(held.parameters()).sum()
-""",
-    "import, and run": """
-before = peak()
-held = spikingjelly.import_from_nir(path, dt=1e-4)
-held(torch.zeros(1, width))
-""",
-}
+Step = Callable[[Path, int, int], int]
+"""`(path, weights, width) -> bytes`: a step, and the memory that it took."""
 
 
 def peaks(weights: int, width: int) -> Table:
@@ -72,9 +27,9 @@ def peaks(weights: int, width: int) -> Table:
     raw = 4 * weights * width**2
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for step, code in STEPS.items():
-            more = _peak(code, Path(folder) / "model.nir", weights, width)
-            rows.append([step, megabytes(more), f"{100 * more / raw:.1f} %"])
+        for name, step in STEPS.items():
+            more = alone(step, Path(folder) / "model.nir", weights, width)
+            rows.append([name, megabytes(more), percent(more / raw)])
     return Table(
         f"Peak memory of a model of {megabytes(raw)}",
         f"{weights} weights of {width} x {width}. Resident memory at its highest, mapped pages of "
@@ -84,8 +39,63 @@ def peaks(weights: int, width: int) -> Table:
     )
 
 
-def _peak(code: str, path: Path, weights: int, width: int) -> int:
-    program = f"{PRELUDE}\n{code}\nprint(json.dumps(peak() - before))"
-    command = [sys.executable, "-c", program, str(path), str(weights), str(width)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(json.loads(finished.stdout.splitlines()[-1]))
+def export_and_save(path: Path, weights: int, width: int) -> int:
+    net, x = network(weights, width), torch.zeros(1, width)
+    return most_memory(lambda: spikingjelly.export_to_nir(net, x, save_path=path, dt=DT))
+
+
+def save_by_nir(path: Path, weights: int, width: int) -> int:
+    graph = spikingjelly.export_to_nir(network(weights, width), torch.zeros(1, width), dt=DT)
+    theirs = path.with_name("theirs.nir")
+    more = most_memory(lambda: nir.write(theirs, graph, compression=None))
+    theirs.unlink()
+    return more
+
+
+def read(path: Path, weights: int, width: int) -> int:
+    return most_memory(lambda: nir_exchange.read(path))
+
+
+def read_by_nir(path: Path, weights: int, width: int) -> int:
+    return most_memory(lambda: nir.read(path, type_check=False))
+
+
+def import_from_file(path: Path, weights: int, width: int) -> int:
+    return most_memory(lambda: spikingjelly.import_from_nir(path, dt=DT))
+
+
+def import_and_use_one(path: Path, weights: int, width: int) -> int:
+    def work() -> tuple[nn.Module, torch.Tensor]:
+        module = spikingjelly.import_from_nir(path, dt=DT)
+        return module, next(module.parameters()).sum()
+
+    return most_memory(work)
+
+
+def import_and_run(path: Path, weights: int, width: int) -> int:
+    def work() -> tuple[nn.Module, object]:
+        module = spikingjelly.import_from_nir(path, dt=DT)
+        return module, module(torch.zeros(1, width))
+
+    return most_memory(work)
+
+
+STEPS: Mapping[str, Step] = {
+    "export, and save": export_and_save,
+    "save without compression by nir.write": save_by_nir,
+    "read": read,
+    "read by nir.read": read_by_nir,
+    "import from the file": import_from_file,
+    "import, and use one of the weights": import_and_use_one,
+    "import, and run": import_and_run,
+}
+
+
+def network(weights: int, width: int) -> nn.Sequential:
+    """Linear layers with numbers that are not all the same, made without a second copy."""
+    with torch.device("meta"):
+        layers = [layer.Linear(width, width, bias=False) for _ in range(weights)]
+    for made in layers:
+        numbers = torch.arange(width * width, dtype=torch.float32).reshape(width, width)
+        made.weight = nn.Parameter(numbers)
+    return nn.Sequential(*layers)

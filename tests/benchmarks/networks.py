@@ -23,13 +23,12 @@ def chain_graph(nodes: int, width: int = 8) -> nir.NIRGraph:
     return nir.NIRGraph(made, list(pairwise(made)), type_check=False)
 
 
-def chain_network(layers: int, width: int = 8, step_mode: str = "s") -> nn.Sequential:
+def chain_network(layers: int, width: int = 8) -> nn.Sequential:
     """Linear and LIF layers in turns."""
     net = nn.Sequential()
     for _ in range(layers // 2):
         net.append(layer.Linear(width, width))
         net.append(neuron.LIFNode(tau=2.0))
-    functional.set_step_mode(net, step_mode)
     return net
 
 
@@ -43,8 +42,8 @@ def wide_graph(weights: int, width: int) -> nir.NIRGraph:
     return nir.NIRGraph(made, list(pairwise(made)), type_check=False)
 
 
-def image_network(step_mode: str = "m") -> nn.Sequential:
-    """A convolutional network for 3 x 224 x 224 images."""
+def image_network() -> nn.Sequential:
+    """A convolutional network for 3 x 224 x 224 images, in multi-step mode."""
     net = nn.Sequential()
     channels = 3
     for wider in (32, 64, 128, 256):
@@ -54,14 +53,14 @@ def image_network(step_mode: str = "m") -> nn.Sequential:
         channels = wider
     net.append(layer.Flatten())
     net.append(layer.Linear(channels * 14 * 14, 10))
-    functional.set_step_mode(net, step_mode)
+    functional.set_step_mode(net, "m")
     return net
 
 
-class HandWritten(nn.Module):
+class Tutorial(nn.Module):
     """The tutorial's kind of network, as a person writes it."""
 
-    def __init__(self, step_mode: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.conv = layer.Conv2d(3, 16, 3, padding=1)
         self.fire1 = neuron.IFNode()
@@ -71,7 +70,6 @@ class HandWritten(nn.Module):
         self.fire2 = neuron.LIFNode(tau=2.0)
         self.linear2 = layer.Linear(128, 10)
         self.fire3 = neuron.LIFNode(tau=2.0)
-        functional.set_step_mode(self, step_mode)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, 3, 32, 32], or with time before it, to [N, 10]."""
@@ -80,21 +78,53 @@ class HandWritten(nn.Module):
         return self.fire3(self.linear2(x))
 
 
-def recurrent_graph(width: int = 256) -> nir.NIRGraph:
-    """A feed-forward part, and behind it a layer of neurons that feeds itself."""
-    rng = np.random.default_rng(0)
+class Deep(nn.Module):
+    """Linear and LIF layers in turns, each an attribute that the forward calls by its name."""
 
-    def linear() -> nir.Linear:
-        return nir.Linear(rng.standard_normal((width, width), dtype=np.float32) / width**0.5)
+    def __init__(self, layers: int, width: int = 8) -> None:
+        super().__init__()
+        for k, made in enumerate(chain_network(layers, width)):
+            setattr(self, f"layer{k}", made)
+        self.names = [name for name, _ in self.named_children()]
 
-    def lif() -> nir.LIF:
-        return nir.LIF(*(np.full(width, value) for value in (2e-4, 1.0, 0.0, 1.0, 0.0)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, width], or with time before it, to the same shape."""
+        for name in self.names:
+            x = getattr(self, name)(x)
+        return x
 
+
+class Recurrent(nn.Module):
+    """Four layers of neurons, of which the last feeds itself, as a person writes them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(layer.Linear(width, width, bias=False) for _ in range(4))
+        self.lifs = nn.ModuleList(neuron.LIFNode(tau=2.0) for _ in range(3))
+        functional.set_step_mode(self, "m")
+        self.last = neuron.LIFNode(tau=2.0)
+        self.back = layer.Linear(width, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, N, width] to the same shape."""
+        for linear, lif in zip(self.linears, self.lifs, strict=False):
+            x = lif(linear(x))
+        z, over_time = torch.zeros_like(x[0]), []
+        for step in self.linears[-1](x):
+            z = self.last(step + self.back(z))
+            over_time.append(z)
+        return torch.stack(over_time)
+
+
+def recurrent_graph(net: Recurrent, dt: float) -> nir.NIRGraph:
+    """The graph that a `Recurrent` computes."""
+    width = net.back.in_features
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array([width]))}
-    for k in range(4):
-        nodes |= {f"linear{k}": linear(), f"lif{k}": lif()}
+    for k, linear in enumerate(net.linears):
+        nodes[f"linear{k}"] = nir.Linear(linear.weight.detach().numpy())
+        values = (net.last.tau * dt, 1.0, 0.0, 1.0, 0.0)
+        nodes[f"lif{k}"] = nir.LIF(*(np.full(width, value) for value in values))
     nodes["output"] = nir.Output(np.array([width]))
-    edges = list(pairwise(nodes))
-    nodes["back"] = linear()
-    edges += [("lif3", "back"), ("back", "lif3")]
+    edges = [*pairwise(nodes), ("lif3", "back"), ("back", "lif3")]
+    nodes["back"] = nir.Linear(net.back.weight.detach().numpy())
     return nir.NIRGraph(nodes, edges, type_check=False)

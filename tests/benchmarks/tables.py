@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tabulate import tabulate
+
+Row = Sequence[str]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -15,29 +19,33 @@ class Table:
         text: what was measured, and what to see in it.
         header: of the columns; the first column is text, all others are numbers.
         rows: of cells.
+        short: what it says of the table that stands before all others, as rows of `SHORT`.
     """
 
     title: str
     text: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    header: Row
+    rows: Sequence[Row]
+    short: Sequence[Row] = ()
 
     def markdown(self) -> str:
         """The table under its headline, its columns aligned also as plain text."""
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        rule = [
-            ":" + "-" * (width - 1) if k == 0 else "-" * (width - 1) + ":"
-            for k, width in enumerate(widths)
-        ]
-        lines = [_line(self.header, widths), _line(rule, widths)]
-        lines += [_line(row, widths) for row in self.rows]
-        return "\n".join([f"## {self.title}", "", self.text, "", *lines, ""])
+        return f"## {self.title}\n\n{self.text}\n\n{markdown(self.header, self.rows)}\n"
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = zip(cells, widths, strict=True)
-    padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-    return f"| {' | '.join(padded)} |"
+SHORT = ("work", "today's tools", "nir_exchange", "ratio")
+"""The columns of what is said in short."""
+
+
+def markdown(header: Row, rows: Sequence[Row]) -> str:
+    """Rows as markdown; all columns but the first are numbers."""
+    alignments = ("left", *("right" for _ in header[1:]))
+    return tabulate(rows, header, "pipe", colalign=alignments, disable_numparse=True)
+
+
+def beside(work: str, theirs: float, ours: float) -> Row:
+    """A row of `SHORT`: the seconds that others take, and our own."""
+    return work, duration(theirs), duration(ours), times(theirs / ours)
 
 
 def duration(seconds: float) -> str:
@@ -58,5 +66,12 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
+def percent(share: float) -> str:
+    """`100.02 %`."""
+    return f"{100 * share:.2f} %"
+
+
 def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")

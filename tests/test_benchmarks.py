@@ -1,0 +1,48 @@
+"""The benchmarks run, and say what they measured; how long things take is no matter of a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.benchmarks import bench, chains, memory, running, weights
+from tests.benchmarks.processes import most_memory
+from tests.benchmarks.tables import Table
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("section", "rows"),
+    [
+        (lambda: chains.beside_peers((4,)), 6),
+        (lambda: chains.growth((4, 40)), 2),
+        (lambda: weights.saving(1, 64), 7),
+        (lambda: weights.loading(1, 64), 9),
+        (lambda: running.forward(2, 1, 1), 4),
+        (lambda: running.recurrent(2, 1, 1), 3),
+    ],
+)
+def test_a_section_gives_a_table(section: Callable[[], Table], rows: int) -> None:
+    table = section()
+    assert len(table.rows) == rows
+    assert {len(row) for row in table.rows} == {len(table.header)}
+    assert table.title in bench.report([table])
+    for row in table.short:
+        assert f"| {row[0]} " in bench.report([table])
+
+
+def test_memory_is_counted_from_where_it_starts() -> None:
+    megabyte = 1 << 20
+    most_memory(lambda: bytearray(200 * megabyte))
+    assert 50 * megabyte < most_memory(lambda: bytearray(60 * megabyte)) < 80 * megabyte
+
+
+def test_what_memory_is_measured_of_has_different_numbers() -> None:
+    weight = memory.network(2, 8)[1].weight
+    assert weight.unique().numel() == weight.numel()
