@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -13,8 +14,9 @@ from tests.benchmarks.tables import Table
 
 
 @pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_preparations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sync", lambda: None)
+    monkeypatch.setattr(gc, "collect", lambda: None)
 
 
 @pytest.mark.parametrize(
