@@ -47,10 +47,12 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
         InvalidGraph: it holds no graph that means something; lists every problem with its place.
     """
     from nirgen.runtime import files
+    from nirgen.runtime.collecting import uncollected
     from nirgen.runtime.contract import shapes
 
-    graph = files.read(path, mmap)
-    shapes.infer(graph)
+    with uncollected():
+        graph = files.read(path, mmap)
+        shapes.infer(graph)
     return graph
 
 

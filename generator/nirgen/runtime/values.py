@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,7 +19,7 @@ def uniform(array: Any) -> float | None:
     first = values.flat[0]
     if values.size == 1:
         return float(first)
-    return float(first) if bool(np.all(values == first)) else None
+    return float(first) if bool((values == first).all()) else None
 
 
 def compact(values: npt.ArrayLike) -> Any:
@@ -35,7 +36,12 @@ def resolution(node: nir.NIRNode) -> float:
     """
     arrays = [value for value in vars(node).values() if isinstance(value, np.ndarray)]
     kinds = {array.dtype for array in arrays if array.dtype.kind == "f"} or {np.dtype(np.float64)}
-    return min(float(np.finfo(kind).eps) for kind in (*kinds, np.float32))
+    return min(_epsilon(kind) for kind in (*kinds, np.dtype(np.float32)))
+
+
+@functools.cache
+def _epsilon(kind: np.dtype[Any]) -> float:
+    return float(np.finfo(kind).eps)
 
 
 def agree(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float) -> bool:

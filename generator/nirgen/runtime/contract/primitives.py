@@ -88,9 +88,9 @@ class Elementwise(Primitive):
             return ""
         if what := wrong_array(value):
             return what
-        if name in self.positive and not np.all(distinct(value) > 0):
+        if name in self.positive and not (distinct(value) > 0).all():
             return "must be positive everywhere"
-        if name in self.not_negative and np.any(distinct(value) < 0):
+        if name in self.not_negative and (distinct(value) < 0).any():
             return "must not be negative anywhere"
         return ""
 

@@ -79,7 +79,7 @@ def import_graph(
             importing = _Importing(target, flat, float(dt), where, dtype, options, strict, log)
             layers = importing.layers(plan)
         module = building.build(target, flat, plan, layers)
-    _set_mode(target, module, options)
+        _set_mode(target, module, options)
     _attach(module, log.report)
     return module
 
