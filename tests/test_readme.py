@@ -130,6 +130,14 @@ def masked(text: str) -> str:
     return re.sub(r"(weight \([\d, ]*\)|bias) \S+ to [^\s,]+", r"\1 ...", unbroken)
 
 
+def test_the_speed() -> None:
+    results = (ROOT / "tests" / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    section = README.partition("## Speed\n")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(table) > 5
+    assert set(table) <= set(results.splitlines())
+
+
 def test_the_mapping() -> None:
     path, _, text = blocks("yaml")[0].partition("\n")
     assert (ROOT / path.removeprefix("# ")).read_text(encoding="utf-8") == text
