@@ -12,7 +12,7 @@ FORMAT ?= text
 help:          ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-demo: $(READY)       ## export the tutorial's network, import it, compare the spikes
+demo: $(READY)       ## networks through files: there and back, and into other frameworks
 	$(RUN)/python tests/demo.py
 
 test: $(READY)       ## run the tests
@@ -42,5 +42,5 @@ clean:         ## remove the environment and caches
 $(READY): pyproject.toml
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(RUN)/python -m pip install --quiet "torch==2.13.0" --editable ".[norse,spikingjelly,draw,plot]" --group dev
+	$(RUN)/python -m pip install --quiet "torch==2.13.0" --editable ".[norse,snntorch,spikingjelly,draw,plot]" --group dev
 	touch $(READY)

@@ -23,7 +23,7 @@ from torch import fx, nn
 
 from nirgen.runtime.calling import Call
 from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.frameworks.snntorch import Cell, LoadState
+from nirgen.runtime.frameworks.snntorch import Cell, LoadState, beginning
 from nirgen.runtime.imports.importing import import_graph
 from nirgen.runtime.imports.normalized import Normalized, to_nir_again
 from nirgen.runtime.reports.explaining import explanation
@@ -62,7 +62,7 @@ SLSTM = Refused("NIR has no LSTM", "use RLeaky or RSynaptic")
 def calling(layer: Any) -> Call:
     """How a layer with state is called.
 
-    mappings/snntorch/framework.yaml:11
+    mappings/snntorch/framework.yaml:12
     """
     if not layer.init_hidden:
         return "y, *state = layer(x, *state)"
@@ -123,6 +123,7 @@ TARGET = Target(
     fallback=reference.TARGET.importers,
     cell=Cell,
     load_state=LoadState,
+    beginning=beginning,
 )
 
 

@@ -89,6 +89,7 @@ class PackagePlan:
     calling: FunctionPlan | None
     calls: tuple[tuple[str, str], ...]
     load_state: str | None
+    beginning: str | None
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
@@ -139,6 +140,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         calling=_calling(framework.framework.calls),
         calls=tuple((layer, f"{m.stem}.calling") for m in layers if m.calls for layer in m.layers),
         load_state=_named(framework.framework.load_state)[1],
+        beginning=_named(framework.framework.beginning)[1],
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
             (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
@@ -178,7 +180,8 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
     if framework.framework.fallback is not None:
         yield RUNTIME + "imports.normalized", "Normalized"
         yield RUNTIME + "imports.normalized", "to_nir_again"
-    for path in (framework.framework.cell, framework.framework.load_state):
+    own = framework.framework
+    for path in (own.cell, own.load_state, own.beginning):
         if path is not None:
             yield _named(path)
     if any(mapping.on_request for mapping in framework.layers):

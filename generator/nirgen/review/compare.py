@@ -141,7 +141,10 @@ def _judge_framework(key: Key, was: layers.Rows, now: layers.Rows) -> layers.Jud
 
 
 _BUILT_ON = frozenset(
-    ("mode", "options", "containers", "builds_on", "fallback", "cell", "load_state", "preset")
+    (
+        *("mode", "options", "containers", "builds_on", "fallback"),
+        *("cell", "load_state", "beginning", "preset"),
+    )
 )
 
 

@@ -49,6 +49,8 @@ class Target:
             as `dynamics`. None where cycles can't be imported.
         load_state: a `building.LoadState` that the framework's own reset finds, and that resets
             all layers; None where that finds the layers wherever they are.
+        beginning: makes what a layer is given for a variable of its state when it starts; None
+            where that is None.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Target:
     in_order: tuple[type[nn.Module], ...] = ()
     cell: Callable[[Dynamics], nn.Module] | None = None
     load_state: Callable[[Any], nn.Module] | None = None
+    beginning: Callable[[], Any] | None = None
 
     @property
     def one_step(self) -> tuple[str, str] | None:

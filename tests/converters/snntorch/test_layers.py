@@ -191,6 +191,24 @@ def test_any_neuron_comes_in(node: nir.NIRNode, seed: int) -> None:
         utils.reset(theirs)
 
 
+@given(neurons(SIZE), seeds)
+def test_states_that_the_caller_keeps(node: nir.NIRNode, seed: int) -> None:
+    """`init_hidden=False`: the module hands states on, and starts afresh without one."""
+    graph = single(node, SIZE)
+    graph.nodes["back"] = nir.Linear(torch.linspace(-1, 1, SIZE * SIZE).reshape(SIZE, SIZE).numpy())
+    graph.edges += [("node", "back"), ("back", "node")]
+    x = data(seed, SIZE)
+    ours = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
+    theirs = snntorch.import_from_nir(graph, dt=DT, dtype=torch.float64, init_hidden=False)
+    expected, state = spikes(ours, x, "s"), None
+    for step, wanted in zip(x, expected, strict=True):
+        y, state = theirs(step, state)
+        torch.testing.assert_close(y, wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(theirs(x[0])[0], expected[0], rtol=1e-9, atol=1e-9)
+    again = export(theirs, x[0])
+    assert set(again.nodes) == set(graph.nodes) - {"input"} | {"input"}
+
+
 def test_snntorch_s_own_surrogate_in_single_precision() -> None:
     """As users have it: several layers, float32, snnTorch's own step."""
     torch.manual_seed(0)

@@ -16,11 +16,16 @@ from nirgen.runtime.contract.dynamics import Dynamics
 from nirgen.runtime.imports import building
 
 
+def beginning() -> torch.Tensor:
+    """What a layer's `reset_mem` returns before the first step: the layer makes zeros of it."""
+    return torch.zeros(0)
+
+
 class _Resettable(snntorch.Leaky):
     """A module that is reset when snnTorch resets its Leaky layers."""
 
-    def __init__(self) -> None:
-        super().__init__(beta=1.0, init_hidden=True)
+    def __init__(self, init_hidden: bool = True) -> None:
+        super().__init__(beta=1.0, init_hidden=init_hidden)
 
     def _init_mem(self) -> None:
         """There is no membrane potential."""
@@ -35,14 +40,15 @@ class _Resettable(snntorch.Leaky):
 
 
 class Cell(_Resettable):
-    """A discrete system as a layer of snnTorch that keeps its state itself.
+    """A discrete system as a layer of snnTorch: `y = cell(x)`, for [N, *features].
 
-    Takes what the system takes, `[N, *features]`. Its state is in attributes called as in
-    `dynamics.memory`; they are None before the first step.
+    Takes what the system takes. Its state is in attributes called as in `dynamics.memory`; they
+    are None before the first step. Without `init_hidden`, it is `y, *state = cell(x, *state)`, and
+    several inputs are a tuple.
     """
 
-    def __init__(self, dynamics: Dynamics) -> None:
-        super().__init__()
+    def __init__(self, dynamics: Dynamics, init_hidden: bool = True) -> None:
+        super().__init__(init_hidden)
         self.dynamics = dynamics
         self.reset_mem()
 
@@ -61,13 +67,22 @@ class Cell(_Resettable):
         for name in self.dynamics.memory:
             setattr(self, name, None)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *arguments: Any) -> Any:
         """One step."""
+        if not self.init_hidden:
+            x, *state = arguments
+            inputs = x if isinstance(x, tuple) else (x,)
+            return self.dynamics.step(*inputs, *map(_started, state))
         names = self.dynamics.memory
-        output, *state = self.dynamics.step(*inputs, *(getattr(self, name) for name in names))
-        for name, value in zip(names, state, strict=True):
+        output, *left = self.dynamics.step(*arguments, *(getattr(self, name) for name in names))
+        for name, value in zip(names, left, strict=True):
             setattr(self, name, value)
         return output
+
+
+def _started(value: Any) -> Any:
+    """A variable of a state, as a system has it: None before the first step."""
+    return None if isinstance(value, torch.Tensor) and not value.numel() else value
 
 
 class LoadState(building.LoadState, _Resettable):

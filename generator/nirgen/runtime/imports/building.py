@@ -407,7 +407,9 @@ def _start(target: Target, layer: nn.Module) -> Any:
     form = calling(target, layer)
     if form.whole:
         return None
-    return dict.fromkeys((*form.takes[:-1], *memory(target, core(layer))))
+    variables = (*form.takes[:-1], *memory(target, core(layer)))
+    begin = target.beginning
+    return {variable: None if begin is None else begin() for variable in variables}
 
 
 def state_slots(target: Target, layers: Mapping[str, nn.Module]) -> dict[str, tuple[Slot, ...]]:

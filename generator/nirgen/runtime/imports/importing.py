@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -67,6 +69,7 @@ def import_graph(
         ImportRefused: the framework can't compute the graph; `problems` has all reasons.
     """
     where = _checked_arguments(target, graph, dt, device, dtype, options)
+    target = _with_options(target, options)
     log = ImportLog(target, float(dt))
     with uncollected():
         source = _read(graph)
@@ -82,6 +85,15 @@ def import_graph(
         _set_mode(target, module, options)
     _attach(module, log.report)
     return module
+
+
+def _with_options(target: Target, options: Mapping[str, Any]) -> Target:
+    """The framework, its cells made as the caller wants the layers to be."""
+    if target.cell is None:
+        return target
+    taken = inspect.signature(target.cell).parameters
+    chosen = {name: value for name, value in options.items() if name in taken}
+    return replace(target, cell=functools.partial(target.cell, **chosen)) if chosen else target
 
 
 def _give_up_arrays(flat: Flat) -> None:
