@@ -46,8 +46,10 @@ def test_the_first_example(scope: dict[str, object]) -> None:
     assert set(scope["state"]) == {"_1", "_5"}  # type: ignore[call-overload]
 
 
-def test_norse(scope: dict[str, object]) -> None:
-    exec(next(block for block in blocks("python") if "norse" in block), scope)
+@pytest.mark.parametrize("framework", ["norse", "snntorch"])
+def test_another_framework(framework: str, scope: dict[str, object]) -> None:
+    exec(next(block for block in blocks("python") if f"import {framework}" in block), scope)
+    assert tuple(scope["y"].shape) == (1, 2)  # type: ignore[attr-defined]
     assert tuple(scope["y"].shape) == (1, 2)  # type: ignore[attr-defined]
     assert set(scope["state"]) == {"_1", "_3"}  # type: ignore[call-overload]
 

@@ -46,6 +46,9 @@ class ExportOptions:
 
 DEFAULT_OPTIONS = ExportOptions()
 
+SAYABLE = ("subtract", "subtract_next")
+"""What a node's metadata may say of its reset that NIR's own primitives can say too."""
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -203,6 +206,8 @@ class ExportSite:
         if "reset" in metadata and self.options.soft_reset == "refuse":
             raise self.refuse(because, 'export with soft_reset="annotate" or "decompose"')
         if "reset" in metadata and self.options.soft_reset == "decompose":
+            if metadata["reset"] not in SAYABLE:
+                raise self.refuse(because, 'export with soft_reset="annotate"')
             return  # the node doesn't stay as it is
         self.annotations.append(because)
 

@@ -155,6 +155,22 @@ def test_rsynaptic(alpha: float, beta: float, kind: str, seed: int) -> None:
     assert_computes_the_same(layer, data(seed, *features), DT)
 
 
+@given(beta=st.one_of(numbers(0.0, 0.99), st.just(1.0)), threshold=numbers(0.05, 2.0), seed=seeds)
+def test_the_default_reset_in_nir_s_own_primitives(beta: Any, threshold: Any, seed: int) -> None:
+    net = nn.Sequential(snn.Leaky(beta, threshold, **HIDDEN)).double()
+    x = data(seed, SIZE)
+    graph = snntorch.export_to_nir(net, x[0], dt=DT, soft_reset="decompose", strict=True)
+    assert not any("reset" in node.metadata for node in graph.nodes.values())
+    oracle = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
+    assert torch.equal(spikes(oracle, x, "s"), spikes(net, x, "s"))
+
+
+def test_a_reset_that_is_carried_on_has_no_primitives() -> None:
+    net = nn.Sequential(snn.Leaky(0.9, reset_delay=False, init_hidden=True))
+    with pytest.raises(ExportRefused, match="carried into the next step"):
+        snntorch.export_to_nir(net, torch.zeros(1, SIZE), soft_reset="decompose")
+
+
 def test_a_beta_beyond_its_bounds_is_what_the_layer_takes_it_for() -> None:
     layer = snn.Leaky(torch.tensor([-0.5, 0.5, 0.25, 0.0]), reset_mechanism="zero", **HIDDEN)
     assert_computes_the_same(layer, data(0, SIZE), DT)

@@ -7,6 +7,9 @@ it is undone by an input one step later: with a = dt/tau,
     LIF   -v_threshold * (1 - a) / (a * r)
     IF    -v_threshold / (dt * r)
 
+A reset that subtracts in the step after, as snnTorch's does, comes after the leak: it is the input
+-v_threshold / (a * r).
+
 The synapse of a CubaLIF is a leaky integrator of its own in front of the membrane. There are two
 thresholds: the one that the input comes from has the spikes of the step before, since the contract
 cuts the cycle in front of it; the other has those of the step. Where the neuron is itself on a
@@ -25,12 +28,13 @@ import numpy as np
 from nirgen.runtime.contract import order, shapes
 from nirgen.runtime.contract.nesting import Edge, Flat
 from nirgen.runtime.errors import ExportRefused, Problem
+from nirgen.runtime.sites import SAYABLE
 
 ADVICE = 'export with soft_reset="annotate"'
 
 
 def decomposed(graph: nir.NIRGraph, flat: Flat, dt: float) -> nir.NIRGraph:
-    """The graph with every neuron whose metadata says `reset: subtract` in primitives.
+    """The graph with every neuron whose metadata says a reset by subtraction in primitives.
 
     Args:
         graph: a graph whose shapes are known; stays as it is.
@@ -41,7 +45,7 @@ def decomposed(graph: nir.NIRGraph, flat: Flat, dt: float) -> nir.NIRGraph:
         ExportRefused: such a neuron has a threshold below zero; or is on a cycle that the contract
             would cut elsewhere, if the neuron were several nodes.
     """
-    soft = [name for name, node in graph.nodes.items() if node.metadata.get("reset") == "subtract"]
+    soft = [name for name, node in graph.nodes.items() if node.metadata.get("reset") in SAYABLE]
     if not soft:
         return graph
     _demand_silence(soft, graph)
@@ -130,11 +134,12 @@ def _threshold(node: Any) -> Any:
 
 
 def _input_of_one_volt(node: Any, dt: float) -> Any:
-    """The input that moves the membrane as much as one volt did, one step before."""
+    """The input that moves the membrane as much as one volt did, when it was to be subtracted."""
     if isinstance(node, nir.IF):
         return 1 / (dt * node.r)
     share = dt / (node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau)
-    return (1 - share) / (share * node.r)
+    left = 1 if node.metadata["reset"] == "subtract_next" else 1 - share
+    return left / (share * node.r)
 
 
 def _free(name: str, taken: Collection[str]) -> str:
