@@ -60,7 +60,15 @@ class Lazy(click.Command):
         return cast(click.Command, module.command)
 
 
+class AsListed(click.Group):
+    """Commands whose help keeps their order; click would sort them by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 @click.group(
+    cls=AsListed,
     commands={name: Lazy(name, says) for name, says in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
