@@ -166,11 +166,20 @@ def test_a_mistake_of_ours() -> None:
 
 def test_an_interrupt(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # reading waits for a writer that never comes
-    with subprocess.Popen(
-        [str(COMMAND), "info", "pipe"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    ) as process:
+
+    def listen() -> None:
+        """A shell that runs the tests in its background has them ignore interrupts."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    command = [str(COMMAND), "info", "pipe"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    )
+    try:
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert told.strip() == "nir-exchange: interrupted"

@@ -157,7 +157,10 @@ def test_a_full_disk_is_an_error_of_the_system_and_the_process_survives(path: Pa
 WRITING = """
 from nirgen.runtime import files
 from tests.runtime.samples import lif_graph
-import nir, numpy as np
+import nir, numpy as np, signal
+
+# A shell that runs the tests in its background has them ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 graph = lif_graph()
 for k in range(300):
@@ -182,7 +185,10 @@ def test_a_killed_process_leaves_the_old_file_and_no_litter(
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=60)
+    try:
+        _, complaints = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert os.listdir(path.parent) == ["net.nir"]
     assert isinstance(files.read(path), nir.NIRGraph)
     assert process.returncode == -number

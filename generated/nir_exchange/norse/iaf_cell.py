@@ -75,7 +75,6 @@ def from_any_if(node: nir.IF, at: ImportSite) -> Normalized:
     v_reset = at.values("v_reset")
     at.demand_all(r == r, "r == r")
     v_th = v_threshold
-    v_reset = v_reset
     gain = at.dt * r
     shift = 0.0
 

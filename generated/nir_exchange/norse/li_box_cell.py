@@ -84,7 +84,6 @@ def from_any_li(node: nir.LI, at: ImportSite) -> Normalized:
     at.demand_all(tau > 0, "tau > 0")
     tau_mem_inv = 1 / tau
     at.demand_all(tau_mem_inv > 0, "tau_mem_inv > 0")
-    v_leak = v_leak
     gain = r
     shift = 0.0
 

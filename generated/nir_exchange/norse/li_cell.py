@@ -111,7 +111,6 @@ def from_any_cubali(node: nir.CubaLI, at: ImportSite) -> Normalized:
     at.demand_all(tau_syn_inv > 0, "tau_syn_inv > 0")
     tau_mem_inv = 1 / tau_mem
     at.demand_all(tau_mem_inv > 0, "tau_mem_inv > 0")
-    v_leak = v_leak
     gain = r * w_in * at.dt / tau_syn
     shift = 0.0
 

@@ -121,9 +121,7 @@ def from_any_lif(node: nir.LIF, at: ImportSite) -> Normalized:
     at.demand_all(tau > 0, "tau > 0")
     tau_mem_inv = 1 / tau
     at.demand_all(tau_mem_inv > 0, "tau_mem_inv > 0")
-    v_leak = v_leak
     v_th = v_threshold
-    v_reset = v_reset
     gain = r
     shift = 0.0
 

@@ -128,9 +128,7 @@ def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
     at.demand_all(tau_syn_inv > 0, "tau_syn_inv > 0")
     tau_mem_inv = 1 / tau_mem
     at.demand_all(tau_mem_inv > 0, "tau_mem_inv > 0")
-    v_leak = v_leak
     v_th = v_threshold
-    v_reset = v_reset
     gain = r * w_in * at.dt / tau_syn
     shift = 0.0
 

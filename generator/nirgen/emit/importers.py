@@ -85,7 +85,8 @@ class _Normalizer:
         for part in _conjuncts(self.form.when):
             yield call("at.demand_all", self.scope.code(part), quote(show(part)))
         for name, formula in self._each_neuron():
-            yield Line(f"{name} = {self.scope.number(formula)}")
+            if formula != Name(name):
+                yield Line(f"{name} = {self.scope.number(formula)}")
             if name in self.mapping.domain:
                 domain = self.mapping.domain[name]
                 yield call("at.demand_all", _each(domain, self.scope), quote(show(domain)))
