@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nir_exchange import reference, spikingjelly
+from nir_exchange import reference, snntorch, spikingjelly
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.contract.nesting import thin_copy
-from nirgen.runtime.errors import AnnotatedWarning
+from nirgen.runtime.errors import AnnotatedWarning, InvalidArgument, InvalidGraph
 from tests.interpreter import interpret
-from tests.nodes import DT, graphs, inputs_for
+from tests.nodes import DT, graphs, inputs_for, single
 from tests.whole import assert_close, needed
 
 modes = st.sampled_from(["s", "m"])
@@ -71,3 +71,28 @@ def test_any_graph_means_the_same_again(
 ) -> None:
     x = inputs_for(graph, 50, 1, seed)
     assert_close(interpret(again(target, graph, mode), x, DT), interpret(graph, x, DT))
+
+
+# --- metadata and options that mean nothing -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        ("soon", "is not an array of numbers"),
+        (np.ones(3), r"has the shape \(3,\), and the features \(4,\)"),
+        (float("nan"), "is NaN or infinite"),
+    ],
+)
+def test_a_start_that_means_nothing(start: Any, what: str) -> None:
+    ones = np.ones(4)
+    graph = single(nir.LIF(ones * 1e-2, ones, ones * 0, ones, ones * 0), 4)
+    graph.nodes["node"].metadata["v_initial"] = start
+    with pytest.raises(InvalidGraph, match=f"/node/nodes/node/metadata/v_initial: {what}"):
+        reference.import_from_nir(graph, dt=1e-3)
+
+
+def test_a_switch_that_is_neither_on_nor_off() -> None:
+    graph = single(nir.Scale(np.ones(4)), 4)
+    with pytest.raises(InvalidArgument, match="init_hidden: is 'yes'"):
+        snntorch.import_from_nir(graph, init_hidden="yes")  # type: ignore[arg-type]

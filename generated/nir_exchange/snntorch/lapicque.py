@@ -15,15 +15,16 @@ from __future__ import annotations
 import nir
 import snntorch
 
-from nirgen.runtime.functions import every, is_step
+from nirgen.runtime.functions import every, is_step, reset_of
 from nirgen.runtime.sites import Chain, ExportSite
 
 
 def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
     """The node that computes what the layer does: LIF, LI.
 
-    mappings/snntorch/lapicque.yaml:10::
+    mappings/snntorch/lapicque.yaml:12::
 
+        reset_mechanism        = reset_of(module.state_function, module.reset_mechanism_val)
         node.metadata['reset'] = 'subtract_next'         where reset_mechanism == 'subtract'
         Threshold.threshold    = threshold               where reset_mechanism == 'none'
         node.tau               = R * C * dt / time_step  where reset_mechanism == 'subtract'
@@ -41,7 +42,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
     inhibition = bool(module.inhibition)
-    reset_mechanism = module.reset_mechanism
+    reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     if inhibition is not False:
         raise at.refuse(

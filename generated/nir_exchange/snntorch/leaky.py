@@ -20,7 +20,7 @@ from typing import Literal
 import nir
 import snntorch
 
-from nirgen.runtime.functions import clamp, every, is_step, step_in
+from nirgen.runtime.functions import clamp, every, is_step, reset_of, step_in
 from nirgen.runtime.imports.normalized import Normalized
 from nirgen.runtime.numbers import invert
 from nirgen.runtime.sites import Chain, ExportSite, ImportSite
@@ -29,9 +29,10 @@ from nirgen.runtime.sites import Chain, ExportSite, ImportSite
 def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
     """The node that computes what the layer does: LIF, IF, LI, I.
 
-    mappings/snntorch/leaky.yaml:13::
+    mappings/snntorch/leaky.yaml:15::
 
         beta                         = clamp(module.beta, 0, 1)
+        reset_mechanism              = reset_of(module.state_function, module.reset_mechanism_val)
         node.metadata['reset_delay'] = True
                                          where reset_mechanism == 'zero' and reset_delay
         node.metadata['reset']       = 'subtract_next'
@@ -69,7 +70,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
     inhibition = bool(module.inhibition)
-    reset_mechanism = module.reset_mechanism
+    reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
     reset_delay = bool(module.reset_delay)
@@ -169,7 +170,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
 def from_lif(node: nir.LIF, at: ImportSite) -> snntorch.Leaky:
     """The layer that computes what the node does: snntorch.Leaky.
 
-    mappings/snntorch/leaky.yaml:13::
+    mappings/snntorch/leaky.yaml:15::
 
         reset_mechanism      = 'zero'
         reset_delay          = False
@@ -237,7 +238,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> snntorch.Leaky:
 def from_if(node: nir.IF, at: ImportSite) -> snntorch.Leaky:
     """The layer that computes what the node does: snntorch.Leaky.
 
-    mappings/snntorch/leaky.yaml:13::
+    mappings/snntorch/leaky.yaml:15::
 
         reset_mechanism      = 'zero'
         reset_delay          = False
@@ -293,7 +294,7 @@ def from_if(node: nir.IF, at: ImportSite) -> snntorch.Leaky:
 def from_any_lif(node: nir.LIF, at: ImportSite) -> Normalized:
     """snntorch.Leaky for any LIF with v_threshold > v_reset and v_leak == v_reset.
 
-    mappings/snntorch/leaky.yaml:63::
+    mappings/snntorch/leaky.yaml:65::
 
         gain                 = dt / tau * r
         shift                = 0
@@ -334,7 +335,7 @@ def from_any_lif(node: nir.LIF, at: ImportSite) -> Normalized:
 def from_any_if(node: nir.IF, at: ImportSite) -> Normalized:
     """snntorch.Leaky for any IF with v_threshold > v_reset.
 
-    mappings/snntorch/leaky.yaml:74::
+    mappings/snntorch/leaky.yaml:76::
 
         gain                 = dt * r
         shift                = 0

@@ -20,7 +20,7 @@ import nir
 import snntorch
 
 from nirgen.runtime.calling import Call
-from nirgen.runtime.functions import clamp, every, half, is_step, pair
+from nirgen.runtime.functions import clamp, every, half, is_step, pair, reset_of
 from nirgen.runtime.sites import Chain, ExportSite
 
 
@@ -39,9 +39,10 @@ def calling(layer: Any) -> Call:
 def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
     """The node that computes what the layer does: LIF, IF, LI, I.
 
-    mappings/snntorch/rleaky.yaml:17::
+    mappings/snntorch/rleaky.yaml:19::
 
         beta                   = clamp(module.beta, 0, 1)
+        reset_mechanism        = reset_of(module.state_function, module.reset_mechanism_val)
         node.metadata['reset'] = 'subtract_next'
                                    where reset_mechanism == 'subtract' and reset_delay
         node.metadata['reset'] = 'subtract_carried'
@@ -98,7 +99,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
     inhibition = bool(module.inhibition)
-    reset_mechanism = module.reset_mechanism
+    reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
     if inhibition is not False:

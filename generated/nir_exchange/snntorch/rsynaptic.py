@@ -19,7 +19,7 @@ import nir
 import snntorch
 
 from nirgen.runtime.calling import Call
-from nirgen.runtime.functions import clamp, every, half, is_step, pair
+from nirgen.runtime.functions import clamp, every, half, is_step, pair, reset_of
 from nirgen.runtime.sites import Chain, ExportSite
 
 
@@ -38,10 +38,11 @@ def calling(layer: Any) -> Call:
 def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
     """The node that computes what the layer does: CubaLIF.
 
-    mappings/snntorch/rsynaptic.yaml:16::
+    mappings/snntorch/rsynaptic.yaml:19::
 
         alpha                  = clamp(module.alpha, 0, 1)
         beta                   = clamp(module.beta, 0, 1)
+        reset_mechanism        = reset_of(module.state_function, module.reset_mechanism_val)
         node.tau_syn           = dt / (1 - alpha)
         node.tau_mem           = dt / (1 - beta)
         node.w_in              = 1 / (1 - alpha)
@@ -78,7 +79,7 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
     inhibition = bool(module.inhibition)
-    reset_mechanism = module.reset_mechanism
+    reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
     if inhibition is not False:

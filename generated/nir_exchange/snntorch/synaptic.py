@@ -20,7 +20,7 @@ from typing import Literal
 import nir
 import snntorch
 
-from nirgen.runtime.functions import clamp, every, is_step, step_in
+from nirgen.runtime.functions import clamp, every, is_step, reset_of, step_in
 from nirgen.runtime.imports.normalized import Normalized
 from nirgen.runtime.numbers import invert
 from nirgen.runtime.sites import ExportSite, ImportSite
@@ -29,10 +29,11 @@ from nirgen.runtime.sites import ExportSite, ImportSite
 def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
     """The node that computes what the layer does: CubaLIF.
 
-    mappings/snntorch/synaptic.yaml:14::
+    mappings/snntorch/synaptic.yaml:17::
 
         alpha                  = clamp(module.alpha, 0, 1)
         beta                   = clamp(module.beta, 0, 1)
+        reset_mechanism        = reset_of(module.state_function, module.reset_mechanism_val)
         node.tau_syn           = dt / (1 - alpha)
         node.tau_mem           = dt / (1 - beta)
         node.w_in              = 1 / (1 - alpha)
@@ -50,7 +51,7 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
     inhibition = bool(module.inhibition)
-    reset_mechanism = module.reset_mechanism
+    reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
     if inhibition is not False:
@@ -115,7 +116,7 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
 def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> snntorch.Synaptic:
     """The layer that computes what the node does: snntorch.Synaptic.
 
-    mappings/snntorch/synaptic.yaml:14::
+    mappings/snntorch/synaptic.yaml:17::
 
         alpha           = 1 - dt / node.tau_syn
         beta            = 1 - dt / node.tau_mem
@@ -184,7 +185,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> snntorch.Synaptic:
 def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
     """snntorch.Synaptic for any CubaLIF with v_threshold > v_reset and v_leak == v_reset.
 
-    mappings/snntorch/synaptic.yaml:35::
+    mappings/snntorch/synaptic.yaml:38::
 
         gain            = dt / tau_mem * r * (dt / tau_syn) * w_in
         shift           = 0

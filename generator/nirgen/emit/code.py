@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from nirgen.mapping.expressions import Expression, Literal, Name, calls, names, show
-from nirgen.mapping.model import NODE, SURROUNDINGS
+from nirgen.mapping.expressions import Expression, Literal, Name, calls, show
+from nirgen.mapping.model import SURROUNDINGS
 
 WIDTH = 100
 INDENT = "    "
@@ -175,12 +175,6 @@ class Scope:
 
     def with_names(self, spelled: Mapping[str, str]) -> Scope:
         return Scope({**self.spelled, **spelled})
-
-
-def for_people(formula: Expression) -> str:
-    """The formula as it stands in messages and docstrings: fields without their prefix."""
-    fields = {name: name.removeprefix(NODE) for name in names(formula)}
-    return show(formula, fields)
 
 
 def functions_called(formulas: Iterable[Expression]) -> frozenset[str]:

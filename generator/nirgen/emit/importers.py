@@ -11,19 +11,19 @@ from nirgen.emit.code import (
     Statement,
     call,
     constant,
-    for_people,
     quote,
 )
 from nirgen.emit.exporters import elementwise, for_all, opposite, unknown_first
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import (
-    Binary,
     Call,
     Expression,
     Literal,
     Name,
     Not,
+    conjuncts,
     fold,
+    is_call_of,
     names,
     show,
     solve,
@@ -43,7 +43,7 @@ from nirgen.mapping.model import (
     Structure,
 )
 from nirgen.mapping.samples import includes_low, interval
-from nirgen.mapping.tables import simpler, where
+from nirgen.mapping.tables import for_people, simpler, where
 
 
 def body(mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> tuple[Statement, ...]:
@@ -82,7 +82,7 @@ class _Normalizer:
         yield Line("at.demand_plain()")
         yield from self._layer_parameters()
         yield from self._elementwise()
-        for part in _conjuncts(self.form.when):
+        for part in conjuncts(self.form.when):
             yield call("at.demand_all", self.scope.code(part), quote(show(part)))
         for name, formula in self._each_neuron():
             if formula != Name(name):
@@ -214,19 +214,9 @@ def learned_tensors(mapping: LayerMapping, scope: Scope) -> dict[str, str]:
     return solved
 
 
-def _conjuncts(expression: Expression) -> Iterator[Expression]:
-    """`a and b` as a, b: each holds for arrays, while `and` does not."""
-    match expression:
-        case Binary("and", left, right):
-            yield from _conjuncts(left)
-            yield from _conjuncts(right)
-        case _:
-            yield expression
-
-
 def _each(domain: Expression, scope: Scope) -> str:
     """A domain as Python code that holds or not for each neuron."""
-    parts = [scope.code(unknown_first(part)) for part in _conjuncts(domain)]
+    parts = [scope.code(unknown_first(part)) for part in conjuncts(domain)]
     return parts[0] if len(parts) == 1 else " & ".join(f"({part})" for part in parts)
 
 
@@ -348,7 +338,7 @@ class _Importer:
             yield self._demanded(demand)
 
     def _demanded(self, demand: Binding) -> Statement:
-        if _is_zeros(demand.formula):
+        if is_call_of(demand.formula, "zeros"):
             return Block(
                 f"if not at.all_zero({quote(demand.field)}):",
                 (
@@ -424,7 +414,7 @@ class _Importer:
         return len(guards) == len(cases) == 2 and guards[1] == opposite(guards[0])
 
     def _meets(self, demand: Binding) -> str:
-        if _is_zeros(demand.formula):
+        if is_call_of(demand.formula, "zeros"):
             return f"at.all_zero({quote(demand.field)})"
         held = self._spelled(demand.field)
         return f"at.agree({held}, {self.scope.number(demand.formula)})"
@@ -592,10 +582,6 @@ def _as_int(formula: Expression) -> Expression:
     """Files hold integers as NumPy's; layers want Python's."""
     fields = {name: Call("int", (Name(name),)) for name in names(formula) if NODE in name}
     return substitute(formula, fields)
-
-
-def _is_zeros(formula: Expression) -> bool:
-    return isinstance(formula, Call) and formula.function == "zeros"
 
 
 def _offer(formula: Expression) -> str:

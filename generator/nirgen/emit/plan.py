@@ -252,13 +252,7 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
 def _title(mapping: LayerMapping) -> str:
     """`neuron.LIFNode <-> LIF`; a chain is `layer.MaxPool2d -> SumPool2d -> Threshold`."""
     arrow = "<->" if mapping.direction == "both" else "->"
-    return f"{mapping.layers[0]} {arrow} {_chain(mapping)}"
-
-
-def _chain(mapping: LayerMapping) -> str:
-    before, then = mapping.links.before, mapping.links.then
-    chain = [*(n.node for n in before), ", ".join(mapping.nodes), *(n.node for n in then)]
-    return " -> ".join(chain)
+    return f"{mapping.layers[0]} {arrow} {tables.chain(mapping)}"
 
 
 def _wrapped(text: str) -> tuple[str, ...]:
@@ -324,7 +318,7 @@ def _to_nir(
             (("module", " | ".join(mapping.layers)), ("at", "ExportSite")),
             _nodes(mapping),
         ),
-        summary=f"The node that computes what the layer does: {_chain(mapping)}.",
+        summary=f"The node that computes what the layer does: {tables.chain(mapping)}.",
         formulas=tuple(_aligned(tables.forward(mapping))),
         where=_place(mapping),
         body=_body(exporters.body(mapping, framework, mappings)),

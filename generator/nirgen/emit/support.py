@@ -5,21 +5,20 @@ A test converts a real layer for every row, and holds its report against what th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from nirgen.emit.render import HEADER
 from nirgen.mapping.expressions import (
-    Expression,
     Not,
-    NotComputable,
-    evaluate,
+    holds,
     show,
     substitute,
 )
 from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
 from nirgen.mapping.samples import is_always_within
+from nirgen.mapping.tables import chain
 
 BUT_FOR_TIES = " but for ties"
 DECOMPOSED = ("subtract", "subtract_next")
@@ -75,7 +74,7 @@ def exports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Export
         remarks = "; ".join(_export_remarks(mapping))
         for layer in mapping.layers:
             grade = _export_grade(layer, mapping, framework, mappings)
-            yield Export(layer, _chain(mapping), grade, remarks)
+            yield Export(layer, chain(mapping, ", then "), grade, remarks)
 
 
 def imports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Import]:
@@ -114,12 +113,6 @@ def makers_of(node: str, framework: FrameworkMappings) -> list[LayerMapping]:
 # --- exports --------------------------------------------------------------------------------
 
 
-def _chain(mapping: LayerMapping) -> str:
-    before, then = mapping.links.before, mapping.links.then
-    chain = [*(n.node for n in before), ", ".join(mapping.nodes), *(n.node for n in then)]
-    return ", then ".join(chain)
-
-
 def _export_grade(
     layer: str, mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings
 ) -> str:
@@ -130,16 +123,9 @@ def _export_grade(
     usual = {p.name: p.default for p in signature if not p.required}
     cases = [case for choice in mapping.choices for case in choice.cases if case.annotate]
     always = any(all(case.annotate for case in choice.cases) for choice in mapping.choices)
-    annotated = always or any(_holds(case.when, usual) for case in cases)
+    annotated = always or any(holds(case.when, usual) for case in cases)
     grade = "annotated" if annotated else "exact"
     return grade + _but_for_ties(framework.framework, mapping.nodes, mappings)
-
-
-def _holds(guard: Expression, values: Mapping[str, object]) -> bool:
-    try:
-        return bool(evaluate(guard, values))
-    except NotComputable:
-        return False
 
 
 def _but_for_ties(framework: Framework, nodes: Iterable[str], mappings: Mappings) -> str:

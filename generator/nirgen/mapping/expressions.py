@@ -235,6 +235,21 @@ def names(expression: Expression) -> frozenset[str]:
     return frozenset(part.name for part in walk(expression) if isinstance(part, Name))
 
 
+def conjuncts(expression: Expression) -> Iterator[Expression]:
+    """`a and b` as a, b: each holds for arrays, while `and` does not."""
+    match expression:
+        case Binary("and", left, right):
+            yield from conjuncts(left)
+            yield from conjuncts(right)
+        case _:
+            yield expression
+
+
+def is_call_of(expression: Expression, function: str) -> bool:
+    """Whether an expression is a call of a function, whatever its arguments."""
+    return isinstance(expression, Call) and expression.function == function
+
+
 def occurrences(expression: Expression, name: str) -> int:
     """How often a name occurs."""
     return sum(part == Name(name) for part in walk(expression))
@@ -307,6 +322,14 @@ def _evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
 def _for_all(holds: Any) -> Any:
     """A comparison of numbers for each neuron holds where it does for all of them."""
     return bool(holds.all()) if hasattr(holds, "all") else holds
+
+
+def holds(guard: Expression, values: Mapping[str, Any], unknown: bool = False) -> bool:
+    """Whether a guard is true; `unknown` where it can't be computed."""
+    try:
+        return bool(evaluate(guard, values))
+    except NotComputable:
+        return unknown
 
 
 # --- solving --------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from nirgen.mapping.expressions import (
     Literal,
     Name,
     Negative,
-    NotComputable,
     evaluate,
+    holds,
     walk,
 )
 from nirgen.mapping.model import LayerMapping, Parameter
@@ -164,11 +164,4 @@ def _draw(parameter: Parameter, domain: Expression | None, source: random.Random
 
 
 def _rejected(mapping: LayerMapping, values: Mapping[str, Any]) -> bool:
-    return any(_holds(rejection.when, values) for rejection in mapping.reject)
-
-
-def _holds(guard: Expression, values: Mapping[str, Any]) -> bool:
-    try:
-        return bool(evaluate(guard, values))
-    except NotComputable:
-        return False
+    return any(holds(rejection.when, values) for rejection in mapping.reject)

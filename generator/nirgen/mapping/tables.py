@@ -95,6 +95,18 @@ def normalized(form: Normalization) -> Iterator[Row]:
     yield from (Row(f"{name} at first", show(formula)) for name, formula in form.start.items())
 
 
+def for_people(formula: Expression) -> str:
+    """A formula as it stands in messages and docstrings: fields without their prefix."""
+    return show(formula, {name: name.removeprefix(NODE) for name in names(formula)})
+
+
+def chain(mapping: LayerMapping, between: str = " -> ", either: str = ", ") -> str:
+    """The nodes that a layer becomes, one behind the other: `SumPool2d -> Threshold`."""
+    before, then = mapping.links.before, mapping.links.then
+    own = either.join(mapping.nodes)
+    return between.join([*(n.node for n in before), own, *(n.node for n in then)])
+
+
 def where(case: CaseInverse) -> str:
     """What is true of a node that a case takes; empty if there is nothing to say."""
     conditions = [f"node.metadata[{k!r}] = {v!r}" for k, v in case.case.metadata.items()]

@@ -6,7 +6,7 @@ parameters are solved, domains and demands checked, cases told apart. A test hol
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,14 @@ import numpy as np
 
 from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import (
-    Binary,
     Call,
     Expression,
     Literal,
     Name,
     NotComputable,
+    conjuncts,
     evaluate,
+    is_call_of,
     names,
     show,
     solve,
@@ -39,9 +40,9 @@ from nirgen.mapping.model import (
     Part,
 )
 from nirgen.mapping.samples import includes_low, interval
-from nirgen.mapping.tables import Row
+from nirgen.mapping.tables import Row, for_people
 from nirgen.runtime.files.arrays import distinct
-from nirgen.runtime.values import agree, compact, resolution, uniform
+from nirgen.runtime.values import agree, compact, resolution, says, telling, uniform
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class _Native:
         for demand in demands:
             if self._meets(demand):
                 continue
-            if _is_zeros(demand.formula):
+            if is_call_of(demand.formula, "zeros"):
                 raise Unfit(f"{demand.field} is not zero", demand.field)
             held = compact(self.found[NODE + demand.field])
             wanted = compact(_computed(demand.formula, self.found))
@@ -213,7 +214,7 @@ class _Native:
 
     def _meets(self, demand: Binding) -> bool:
         held = self.found[NODE + demand.field]
-        if _is_zeros(demand.formula):
+        if is_call_of(demand.formula, "zeros"):
             return not np.any(distinct(held))
         return self._agree(held, _computed(demand.formula, self.found))
 
@@ -268,8 +269,7 @@ class _Native:
 
     def _is_noted(self, case: CaseInverse) -> bool:
         """Whether the metadata names the case. What the numbers don't need must fit them."""
-        held = self.node.metadata
-        noted = all(k in held and bool(held[k] == v) for k, v in case.case.metadata.items())
+        noted = says(self.node, **case.case.metadata)
         return noted and (bool(case.case.annotate) or all(map(self._meets, case.inversion.demands)))
 
     def _applies(self, case: CaseInverse) -> bool:
@@ -318,7 +318,7 @@ class _Normalized:
         found = self._layer()
         held = ((name, getattr(self.node, name)) for name in self.kind.fields)
         neurons = {"dt": self.dt, **{name: np.asarray(value, np.float64) for name, value in held}}
-        for part in _conjuncts(self.form.when):
+        for part in conjuncts(self.form.when):
             if not np.all(evaluate(part, neurons)):
                 raise Unfit(f"the layer needs {show(part)} for all neurons")
         for name, formula in self.form.layer.items():
@@ -367,8 +367,7 @@ class _Normalized:
 
 def demand_followed(node: nir.NIRNode, followed: Collection[str]) -> None:
     """Refuse a layer that doesn't follow what the node's metadata says besides the fields."""
-    told = [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
-    left = [key for key in told if key not in followed]
+    left = [key for key in telling(node) if key not in followed]
     if left:
         raise Unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
 
@@ -429,26 +428,7 @@ def _outside(
     return Outside(what, advice, field)
 
 
-def for_people(formula: Expression) -> str:
-    """A formula as it stands in messages: fields without their prefix."""
-    return show(formula, {name: name.removeprefix(NODE) for name in names(formula)})
-
-
 def _with_number(formula: Expression, value: float) -> str:
     """A formula as people read it, with its number where that is not in sight."""
     text = for_people(formula)
     return text if text == f"{value:g}" else f"{text} = {value:g}"
-
-
-def _is_zeros(formula: Expression) -> bool:
-    return isinstance(formula, Call) and formula.function == "zeros"
-
-
-def _conjuncts(expression: Expression) -> Iterator[Expression]:
-    """`a and b` as a, b: each holds for arrays, while `and` does not."""
-    match expression:
-        case Binary("and", left, right):
-            yield from _conjuncts(left)
-            yield from _conjuncts(right)
-        case _:
-            yield expression

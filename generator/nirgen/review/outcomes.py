@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nirgen.mapping.expressions import Expression, NotComputable, evaluate, names
+from nirgen.mapping.expressions import Expression, holds, names
 from nirgen.mapping.model import NODE, Case, Field, LayerMapping, Node, Parameter
 from nirgen.mapping.samples import SAMPLES, Interval, interval, samples
 from nirgen.review.measure import Measured, Trial, Values, computed, measure
@@ -36,7 +36,7 @@ def outcome(mapping: LayerMapping, values: Values) -> Outcome | None:
     """What a mapping makes of a layer with such parameters; None where it refuses the layer."""
     if not _is_accepted(mapping, values):
         return None
-    applying = [[c for c in choice.cases if _holds(c.when, values)] for choice in mapping.choices]
+    applying = [[c for c in choice.cases if holds(c.when, values)] for choice in mapping.choices]
     chosen = dict(_chosen(mapping, applying))
     if any(len(cases) != 1 for cases in applying):
         return Outcome(chosen, grade="undecided", because="")
@@ -68,17 +68,10 @@ def _stated(
 
 def _is_accepted(mapping: LayerMapping, values: Values) -> bool:
     return (
-        all(_holds(domain, values, unknown=True) for domain in mapping.domain.values())
+        all(holds(domain, values, unknown=True) for domain in mapping.domain.values())
         and all(values.get(n, f.value) == f.value for n, f in mapping.fix.items())
-        and not any(_holds(rejection.when, values) for rejection in mapping.reject)
+        and not any(holds(rejection.when, values) for rejection in mapping.reject)
     )
-
-
-def _holds(guard: Expression, values: Values, unknown: bool = False) -> bool:
-    try:
-        return bool(evaluate(guard, values))
-    except NotComputable:
-        return unknown
 
 
 @dataclass(frozen=True)

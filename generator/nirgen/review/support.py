@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nirgen.mapping.model import LayerMapping
+from nirgen.mapping.tables import chain
 from nirgen.review.changes import Change
 
 
@@ -22,7 +23,7 @@ def title(mapping: LayerMapping) -> str:
     """`neuron.LIFNode <-> LIF`, `layer.MaxPool2d -> SumPool2d -> Threshold`, `nn.Identity`."""
     arrow = "<->" if mapping.direction == "both" else "->"
     first = mapping.layers[0] if mapping.layers else mapping.stem
-    return f"{first} {arrow} {_chain(mapping)}" if mapping.nodes else first
+    return f"{first} {arrow} {chain(mapping, either=' or ')}" if mapping.nodes else first
 
 
 def changes(old: Iterable[LayerMapping], new: Iterable[LayerMapping]) -> Iterator[Change]:
@@ -66,7 +67,7 @@ def _exports(mappings: Iterable[LayerMapping]) -> Iterator[tuple[str, Support]]:
             elif mapping.direction == "skip":
                 yield layer, Support(1, "skipped", mapping.because)
             else:
-                yield layer, Support(2, _chain(mapping), mapping.because)
+                yield layer, Support(2, chain(mapping, either=" or "), mapping.because)
 
 
 def _imports(mappings: Iterable[LayerMapping]) -> Iterator[tuple[str, Support]]:
@@ -76,9 +77,3 @@ def _imports(mappings: Iterable[LayerMapping]) -> Iterator[tuple[str, Support]]:
                 yield node, Support(2, mapping.layers[0])
             else:
                 yield f"{node} with {mapping.on_request}=True", Support(2, mapping.layers[0])
-
-
-def _chain(mapping: LayerMapping) -> str:
-    before, then = mapping.links.before, mapping.links.then
-    chain = [*(n.node for n in before), " or ".join(mapping.nodes), *(n.node for n in then)]
-    return " -> ".join(chain)

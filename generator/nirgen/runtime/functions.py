@@ -188,6 +188,23 @@ def _outputs(output_size: Any, spatial_shape: tuple[int, ...]) -> list[tuple[int
     return [(size, size if out is None else int(out)) for size, out in pairs]
 
 
+def reset_of(state_function: Any, value: Any) -> str:
+    """The reset that a layer of snnTorch runs with, by its state function and its number.
+
+    Raises:
+        ValueError: they differ: the layer's `reset_mechanism` was set after it was made, which
+            changes one of them only.
+    """
+    words = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
+    word = words[state_function.__name__]
+    if word != ("subtract", "zero", "none")[int(value)]:
+        raise ValueError(
+            f"its reset_mechanism was changed after it was made with {word!r}, and only in part; "
+            "make the layer anew"
+        )
+    return word
+
+
 def is_step(surrogate: Any) -> bool:
     """Whether a surrogate function gives 1 above 0 and 0 elsewhere, as far as trying it tells."""
     tried = torch.cat([torch.linspace(-3, 3, 61), torch.tensor([-1e-6, 0.0, 1e-6])])

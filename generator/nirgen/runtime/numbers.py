@@ -37,17 +37,11 @@ def as_values(value: object) -> npt.NDArray[np.float64] | None:
     return None
 
 
-def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
-    """Whether an array has one element, or broadcasts to `shape` without enlarging it."""
-    try:
-        return array.size == 1 or np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        return False
-
-
 def describe(value: object) -> str:
     """A value as a message names it: short, whatever it is."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
+        if math.prod(value.shape) == 1:
+            return repr(value.item())
         return f"an array of shape {tuple(value.shape)}"
     return repr(value)
 

@@ -24,7 +24,7 @@ from nirgen.runtime import numbers
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
 from nirgen.runtime.files.arrays import distinct
-from nirgen.runtime.values import agree, compact, resolution, uniform
+from nirgen.runtime.values import agree, compact, fits, resolution, says, telling, uniform
 
 Shape = tuple[int, ...]
 
@@ -151,7 +151,7 @@ class ExportSite:
                 f"{name} is {numbers.describe(value)}; finite numbers are needed",
                 f"give the layer a number, or one for each neuron, as {name}",
             )
-        if not numbers.fits(array, self.shape):
+        if not fits(array, self.shape):
             raise self.refuse(
                 f"{name} has the shape {array.shape}, and the features {self.shape}",
                 f"give {name} one element, or one for each neuron",
@@ -315,8 +315,7 @@ class ImportSite:
 
     def noted(self, **metadata: Any) -> bool:
         """Whether the node's metadata says exactly this."""
-        held = self.node.metadata
-        noted = all(key in held and bool(held[key] == value) for key, value in metadata.items())
+        noted = says(self.node, **metadata)
         if noted:
             self.followed.update(metadata)
         return noted
@@ -361,7 +360,7 @@ class ImportSite:
 
     def demand_plain(self) -> None:
         """Pass a node on to another layer if its metadata says what this one doesn't follow."""
-        left = [key for key in _told(self.node) if key not in self.followed]
+        left = [key for key in telling(self.node) if key not in self.followed]
         if left:
             raise self.unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
 
@@ -406,11 +405,6 @@ class ImportSite:
         """The error to raise: what the framework can't compute at this node, and what to do."""
         place = f"{self.path}/{field}" if field else self.path
         return ImportRefused(Problem(place, what, advice))
-
-
-def _told(node: nir.NIRNode) -> list[str]:
-    """The keys of a node's metadata that change what it computes."""
-    return [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
 
 
 class _Uninitialized(TorchFunctionMode):

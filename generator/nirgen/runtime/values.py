@@ -28,6 +28,25 @@ def compact(values: npt.ArrayLike) -> Any:
     return array if uniform(array) is None else float(array.flat[0])
 
 
+def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array has one element, or broadcasts to `shape` without enlarging it."""
+    try:
+        return array.size == 1 or np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        return False
+
+
+def telling(node: nir.NIRNode) -> list[str]:
+    """The keys of a node's metadata that change what it computes."""
+    return [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
+
+
+def says(node: nir.NIRNode, **metadata: Any) -> bool:
+    """Whether a node's metadata says exactly this."""
+    held = node.metadata
+    return all(key in held and np.array_equal(held[key], value) for key, value in metadata.items())
+
+
 def resolution(node: nir.NIRNode) -> float:
     """The relative precision in which a node's numbers were computed.
 

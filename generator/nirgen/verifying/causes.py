@@ -89,10 +89,19 @@ def _shown(value: Any) -> str:
 
 
 def _resets(a: Any, b: Any) -> Iterator[str]:
-    ways = [node.metadata.get("reset") == "subtract" for node in (a, b)]
+    ways = [str(node.metadata.get("reset", "set")) for node in (a, b)]
     if ways[0] != ways[1]:
-        soft, hard = ("first", "second") if ways[0] else ("second", "first")
-        yield f"the {soft} resets by subtraction, the {hard} to v_reset"
+        told = (_RESETS.get(way, f"as its metadata says, {way!r},") for way in ways)
+        yield "the first resets {}, the second {}".format(*told)
+
+
+_RESETS = {
+    "set": "to v_reset",
+    "subtract": "by subtraction",
+    "subtract_next": "by subtraction in the step after",
+    "subtract_carried": "by subtraction that is carried into the next step",
+}
+"""What the metadata may say of a reset, in words."""
 
 
 def _at(values: Any, neuron: Index) -> float | None:

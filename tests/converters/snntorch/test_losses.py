@@ -21,7 +21,7 @@ from snntorch.import_nir import import_from_nir as their_import
 from torch import nn
 
 from nir_exchange import reference, snntorch
-from nirgen.runtime.errors import AnnotatedWarning
+from nirgen.runtime.errors import AnnotatedWarning, ExportRefused
 from tests.graphs import spikes
 from tests.nodes import single
 
@@ -82,3 +82,11 @@ def test_a_reset_by_subtraction_that_goes_out() -> None:
     assert not any("reset" in node.metadata for node in theirs.nodes.values())
     assert not torch.equal(spikes(snntorch.import_from_nir(theirs), x, "s"), expected)
     assert torch.equal(spikes(snntorch.import_from_nir(ours), x, "s"), expected)
+
+
+def test_a_reset_that_was_changed_afterwards() -> None:
+    """snnTorch's own setter changes a part of the layer only, which then does neither."""
+    layer = snn.Leaky(0.9, init_hidden=True)
+    layer.reset_mechanism = "zero"
+    with pytest.raises(ExportRefused, match="make the layer anew"):
+        snntorch.export_to_nir(nn.Sequential(layer), torch.zeros(1, SIZE))

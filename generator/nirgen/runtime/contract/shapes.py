@@ -23,8 +23,15 @@ import nir
 import numpy as np
 
 from nirgen.runtime.contract.nesting import Flat, flatten
-from nirgen.runtime.contract.primitives import PRIMITIVES, Primitive, Shape, ShapeMismatch
+from nirgen.runtime.contract.primitives import (
+    PRIMITIVES,
+    Primitive,
+    Shape,
+    ShapeMismatch,
+    wrong_array,
+)
 from nirgen.runtime.errors import InvalidGraph, Problem
+from nirgen.runtime.values import fits, telling
 
 __all__ = ["ShapeMismatch", "infer", "output_shape"]
 
@@ -58,6 +65,7 @@ def infer(graph: nir.NIRGraph, place: str = "/node") -> Flat:
     shapes.run()
     problems += shapes.mismatches
     problems += _contradictions(flat, shapes)
+    problems += _wrong_starts(flat, shapes)
     if problems := problems or _unknown(flat, shapes):
         raise InvalidGraph(problems)
     for name, primitive in sound.items():
@@ -158,6 +166,19 @@ def _contradictions(flat: Flat, shapes: _Propagation) -> Iterator[Problem]:
         if left is not None and arrived is not None and left != arrived:
             what = f"it takes {arrived}, and {left} arrives from {source!r}"
             yield Problem(flat.places[target], what)
+
+
+def _wrong_starts(flat: Flat, shapes: _Propagation) -> Iterator[Problem]:
+    """The states that a node's metadata can't mean to start with."""
+    for name, arriving in shapes.arriving.items():
+        node = flat.nodes[name]
+        for key in telling(node) if node.metadata else ():
+            start = node.metadata[key]
+            wrong = "" if key == "reset" else wrong_array(start)
+            if not wrong and key != "reset" and not fits(np.asarray(start), arriving):
+                wrong = f"has the shape {np.shape(start)}, and the features {arriving}"
+            if wrong:
+                yield Problem(f"{flat.places[name]}/metadata/{key}", wrong)
 
 
 def _unknown(flat: Flat, shapes: _Propagation) -> list[Problem]:

@@ -140,6 +140,7 @@ def _checked_arguments(
     """The device, if all arguments can be meant."""
     problems = [*_wrong_graph(graph), *wrong_dt(dt), *_wrong_dtype(dtype)]
     problems += [*_wrong_mode(target, options), *_wrong_gain(options)]
+    problems += _wrong_switches(target, options)
     try:
         where = torch.device(device)
     except (RuntimeError, TypeError):
@@ -170,6 +171,13 @@ def _wrong_gain(options: Mapping[str, Any]) -> Iterator[Problem]:
     gain = options.get("if_gain", "as_written")
     if gain not in ("as_written", "per_step"):
         yield Problem("if_gain", f"is {gain!r}", "give 'as_written' or 'per_step'")
+
+
+def _wrong_switches(target: Target, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """All other options are on or off."""
+    for name, value in options.items():
+        if name not in (target.mode_attribute, "if_gain") and not isinstance(value, bool):
+            yield Problem(name, f"is {value!r}", "give True or False")
 
 
 def _read(graph: nir.NIRGraph | str | Path) -> nir.NIRGraph:
