@@ -34,8 +34,8 @@ Compression = str | int | None
 
 def write_text(group: h5g.GroupID, name: bytes, text: str | Sequence[str]) -> None:
     """Make a dataset of a string, or of strings that may be in lists of equal lengths."""
-    values = np.array(text, dtype=h5py.string_dtype())
-    dataset = h5d.create(group, name, _TEXT, _space(values.shape), None, _NAME)
+    values = np.array(text, dtype=_STRING)
+    dataset = h5d.create(group, name, _STRING_IN_FILES, _space(values.shape), None, _NAME)
     dataset.write(h5s.ALL, h5s.ALL, values)
 
 
@@ -117,7 +117,9 @@ def name_in_utf8() -> h5p.PropLCID:
     return link
 
 
-_TEXT = h5t.py_create(h5py.string_dtype(), logical=True)
+_STRING = h5py.string_dtype()
+_STRING_IN_MEMORY = h5t.py_create(_STRING)
+_STRING_IN_FILES = h5t.py_create(_STRING, logical=True)
 _NAME = name_in_utf8()
 _IN_PLACE = _in_place()
 
@@ -184,10 +186,14 @@ class Reader:
     def _text(self, found: _Found) -> Any:
         """A string, or (nested) lists of them."""
         self._demand_held(found)
-        if found.kind.is_variable_str() and found.size > _STRINGS_AT_ONCE:
+        if not found.kind.is_variable_str():
+            values = np.empty(found.shape, found.kind.dtype)
+            found.dataset.read(h5s.ALL, h5s.ALL, values)
+        elif found.size > _STRINGS_AT_ONCE:
             return _decoded(list(self._rows(found)))
-        values = np.empty(found.shape, found.kind.dtype)
-        found.dataset.read(h5s.ALL, h5s.ALL, values)
+        else:
+            values = np.empty(found.shape, _STRING)
+            found.dataset.read(h5s.ALL, h5s.ALL, values, _STRING_IN_MEMORY)
         return _decoded(values.tolist())
 
     def _rows(self, found: _Found) -> Iterator[Any]:
@@ -205,8 +211,8 @@ class Reader:
             part = (min(rows, length - start), *others)
             place = found.dataset.get_space()
             place.select_hyperslab((start, *(0 for _ in others)), part)
-            values = np.empty(part, found.kind.dtype)
-            found.dataset.read(h5s.create_simple(part), place, values)
+            values = np.empty(part, _STRING)
+            found.dataset.read(h5s.create_simple(part), place, values, _STRING_IN_MEMORY)
             read += sum(map(len, values.ravel()))
             if read > self._unread:
                 raise ValueError("its strings are longer than what the file holds")

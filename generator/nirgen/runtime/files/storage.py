@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-from h5py import h5d, h5g, h5l, h5o, h5p
+from h5py import h5d, h5f, h5g, h5l, h5o, h5p
 
 from nirgen.runtime.contract.nesting import DEEPEST
 from nirgen.runtime.errors import InvalidFile, Problem
@@ -150,15 +151,28 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
         OSError: the system has something against it.
         InvalidFile: it is no HDF5 file.
     """
-    with open(path, "rb"):
-        pass  # says what the system has against it better than HDF5 does
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY, _CLOSING_ALL))
     except OSError as error:
+        with open(path, "rb"):
+            pass  # says what the system has against it better than HDF5 does
         problem = Problem(str(path), f"is not an HDF5 file, or damaged: {error}")
         raise InvalidFile(problem) from error
     with file:
         yield file
+
+
+def _closing_all() -> h5p.PropFAID:
+    """The properties of a file that closes all that is open in it, as h5py has it.
+
+    h5py.File works many others out, for longer than what it takes HDF5 to open the file.
+    """
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    return access
+
+
+_CLOSING_ALL = _closing_all()
 
 
 def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
