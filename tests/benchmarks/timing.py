@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Clock = Callable[[], float]
 
@@ -54,6 +56,37 @@ def fastest(contenders: Sequence[Contender], clock: Clock = WALL) -> dict[str, f
             if turn < contender.repeats:
                 taken[contender.name].append(_seconds(contender.run, clock))
     return {name: min(seconds) for name, seconds in taken.items()}
+
+
+Step = Callable[[Any], object]
+
+
+def step_by_step(
+    makers: Mapping[str, Callable[[], Step]], inputs: Sequence[Any], repeats: int
+) -> dict[str, float]:
+    """The processor seconds of sequences of steps, where each step is the fastest of its runs.
+
+    Ratios near 1 need more care than `fastest` takes: all make each step in turns, and anew for
+    each run, since where its numbers lie in memory makes one copy of a network up to 7 % slower
+    than another.
+
+    Args:
+        makers: by name, what makes a function that takes a step of its own with each call.
+        inputs: of the steps.
+        repeats: how often the sequences are run.
+    """
+    best = {name: [math.inf] * len(inputs) for name in makers}
+    for turn in range(repeats):
+        steps = [(best[name], make()) for name, make in makers.items()]
+        gc.collect()
+        for k, x in enumerate(inputs):
+            first = (turn + k) % len(steps)
+            for taken, step in (*steps[first:], *steps[:first]):
+                start = PROCESSOR()
+                result = step(x)
+                taken[k] = min(taken[k], PROCESSOR() - start)
+                del result
+    return {name: sum(taken) for name, taken in best.items()}
 
 
 def seconds(run: Callable[[], object], repeats: int = 1, clock: Clock = WALL) -> float:

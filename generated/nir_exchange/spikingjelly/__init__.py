@@ -44,7 +44,7 @@ from spikingjelly.activation_based import layer, neuron, rnn
 from torch import fx, nn
 
 from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.frameworks.spikingjelly import Cell
+from nirgen.runtime.frameworks.spikingjelly import Cell, ReadState
 from nirgen.runtime.imports.importing import import_graph
 from nirgen.runtime.imports.normalized import Normalized, to_nir_again
 from nirgen.runtime.reports.explaining import explanation
@@ -344,6 +344,7 @@ TARGET = Target(
     in_order=(layer.OTTTSequential,),
     fallback=reference.TARGET.importers,
     cell=Cell,
+    read_state=ReadState,
 )
 
 

@@ -89,6 +89,7 @@ class PackagePlan:
     calling: FunctionPlan | None
     calls: tuple[tuple[str, str], ...]
     load_state: str | None
+    read_state: str | None
     beginning: str | None
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
@@ -140,6 +141,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         calling=_calling(framework.framework.calls),
         calls=tuple((layer, f"{m.stem}.calling") for m in layers if m.calls for layer in m.layers),
         load_state=_named(framework.framework.load_state)[1],
+        read_state=_named(framework.framework.read_state)[1],
         beginning=_named(framework.framework.beginning)[1],
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
@@ -181,7 +183,7 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
         yield RUNTIME + "imports.normalized", "Normalized"
         yield RUNTIME + "imports.normalized", "to_nir_again"
     own = framework.framework
-    for path in (own.cell, own.load_state, own.beginning):
+    for path in (own.cell, own.load_state, own.read_state, own.beginning):
         if path is not None:
             yield _named(path)
     if any(mapping.on_request for mapping in framework.layers):

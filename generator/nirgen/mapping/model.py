@@ -162,6 +162,8 @@ class Framework:
             idiom; None where cycles and missing primitives can't be imported.
         load_state: the class of an imported module's part that the framework's reset finds, where
             it doesn't find layers inside of others.
+        read_state: the class of an imported module's part that reads the layers' attributes of
+            state, where the framework has a shorter way to them than `getattr`.
         beginning: the function that makes what a layer is given for a variable of its state when it
             starts; None where that is None.
         preset: the function that lets a layer's state start elsewhere; None where it can't.
@@ -182,6 +184,7 @@ class Framework:
     containers: Mapping[str, str]
     cell: str | None
     load_state: str | None
+    read_state: str | None
     beginning: str | None
     preset: str | None
     builds_on: str | None

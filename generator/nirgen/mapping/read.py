@@ -290,6 +290,7 @@ def _framework(entries: _Entries) -> Framework:
         containers=_containers(entries),
         cell=entries.text("cell") or None,
         load_state=entries.text("load_state") or None,
+        read_state=entries.text("read_state") or None,
         beginning=entries.text("beginning") or None,
         preset=entries.text("preset") or None,
         builds_on=entries.text("builds_on") or None,

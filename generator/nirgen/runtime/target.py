@@ -49,6 +49,8 @@ class Target:
             as `dynamics`. None where cycles can't be imported.
         load_state: a `building.LoadState` that the framework's own reset finds, and that resets
             all layers; None where that finds the layers wherever they are.
+        read_state: a `building.ReadState` that has a shorter way to the layers' attributes than
+            `getattr`; None where there is none.
         beginning: makes what a layer is given for a variable of its state when it starts; None
             where that is None.
     """
@@ -69,6 +71,7 @@ class Target:
     in_order: tuple[type[nn.Module], ...] = ()
     cell: Callable[[Dynamics], nn.Module] | None = None
     load_state: Callable[[Any], nn.Module] | None = None
+    read_state: Callable[[Any, Any], nn.Module] | None = None
     beginning: Callable[[], Any] | None = None
 
     @property

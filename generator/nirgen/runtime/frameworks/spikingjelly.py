@@ -7,6 +7,7 @@ from typing import Any
 from spikingjelly.activation_based import base
 
 from nirgen.runtime.contract.dynamics import Dynamics
+from nirgen.runtime.imports import building
 
 
 class Cell(base.MemoryModule):
@@ -35,6 +36,17 @@ class Cell(base.MemoryModule):
         output, *state = result
         self._memories.update(zip(self.dynamics.memory, state, strict=True))
         return output
+
+
+class ReadState(building.ReadState):
+    """Reads memories where a MemoryModule keeps them, in a fraction of the time of `getattr`."""
+
+    def forward(self) -> building.State:
+        """The state that a later call may continue from."""
+        state: building.State = dict.fromkeys(self.slots)  # takes its memory once; growing is slow
+        for name, slots in self.slots.items():
+            state[name] = {slot.key: vars(slot.layer)["_memories"][slot.attribute] for slot in slots}
+        return state
 
 
 def preset(layer: base.MemoryModule, memory: str, value: float) -> None:

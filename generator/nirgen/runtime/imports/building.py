@@ -251,7 +251,8 @@ class _Build:
         load_state = (self.target.load_state or LoadState)(self.slots)
         wires.call(self.namespace.give("load_state"), load_state, given)
         self._place_all(wires)
-        return wires.call(self.namespace.give("read_state"), ReadState(self.slots, names))
+        read_state = (self.target.read_state or ReadState)(self.slots, names)
+        return wires.call(self.namespace.give("read_state"), read_state)
 
     def _with_states_handed_on(self, wires: _Wires, given: fx.Node, names: Names) -> Any:
         """All nodes placed, with a state that goes through them."""
