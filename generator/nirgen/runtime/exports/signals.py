@@ -230,6 +230,6 @@ def signals_in(value: object) -> list[Signal]:
             found.append(item)
         elif isinstance(item, (tuple, list)):
             pending.extend(reversed(item))
-        elif isinstance(item, Mapping):
+        elif isinstance(item, dict):
             pending.extend(reversed(list(item.values())))
     return found

@@ -546,6 +546,8 @@ class _Tracer:
 
 def _in_order(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     """The arguments of a call, in the order of the forward's parameters."""
+    if not kwargs:
+        return tuple(args)
     try:
         bound = inspect.signature(module.forward).bind(*args, **kwargs)
     except TypeError:

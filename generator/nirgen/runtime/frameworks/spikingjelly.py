@@ -45,7 +45,7 @@ class ReadState(building.ReadState):
         """The state that a later call may continue from."""
         state: building.State = dict.fromkeys(self.slots)  # takes its memory once; growing is slow
         for name, slots in self.slots.items():
-            state[name] = {slot.key: vars(slot.layer)["_memories"][slot.attribute] for slot in slots}
+            state[name] = {s.key: vars(s.layer)["_memories"][s.attribute] for s in slots}
         return state
 
 
