@@ -24,8 +24,8 @@ PACKAGES = ("torch", "spikingjelly", "nir", "nirtorch", "h5py", "numpy")
 Section = Callable[[], Table]
 
 WHOLE: Mapping[str, Section] = {
-    "peers": partial(chains.beside_peers, (400, 1_000, 2_000)),
     "growth": partial(chains.growth, (100, 1_000, 10_000, 100_000)),
+    "peers": partial(chains.beside_peers, (400, 1_000, 2_000)),
     "saving": partial(weights.saving, 4, 4096),
     "loading": partial(weights.loading, 4, 4096),
     "memory": partial(memory.peaks, 8, 8192),

@@ -32,7 +32,7 @@ def growth(sizes: Sequence[int]) -> Table:
     rows: list[list[str]] = []
     before: dict[str, float] = {}
     for size in sizes:
-        taken = _ours(size, min(9, 30_000 // size) or 1)
+        taken = _ours(size, min(9, 50_000 // size) or 1)
         factors = {work: times(taken[work] / before[work]) if before else "" for work in WORKS}
         rows.append([f"{size:,}", *(f"{duration(taken[w])} {factors[w]:>7}" for w in WORKS)])
         before = taken

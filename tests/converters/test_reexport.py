@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from nir_exchange import reference, snntorch, spikingjelly
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.contract.nesting import thin_copy
-from nirgen.runtime.errors import AnnotatedWarning, InvalidArgument, InvalidGraph
+from nirgen.runtime.errors import AnnotatedWarning, ImportRefused, InvalidArgument, InvalidGraph
 from tests.interpreter import interpret
 from tests.nodes import DT, graphs, inputs_for, single
 from tests.whole import assert_close, needed
@@ -90,6 +90,24 @@ def test_a_start_that_means_nothing(start: Any, what: str) -> None:
     graph.nodes["node"].metadata["v_initial"] = start
     with pytest.raises(InvalidGraph, match=f"/node/nodes/node/metadata/v_initial: {what}"):
         reference.import_from_nir(graph, dt=1e-3)
+
+
+@pytest.mark.parametrize("target", [reference, spikingjelly])
+def test_a_reset_that_nothing_follows(target: Any) -> None:
+    """One problem, of which the reference is no way out."""
+    ones = np.ones(4)
+    graph = single(nir.LIF(ones * 1e-2, ones, ones * 0, ones, ones * 0), 4)
+    graph.nodes["node"].metadata["reset"] = "somehow"
+    with pytest.raises(ImportRefused) as refused:
+        target.import_from_nir(graph, dt=1e-3)
+    assert str(refused.value) == (
+        "/node/nodes/node/metadata: the node's metadata says more: reset\n"
+        "    take out of the metadata what no layer follows"
+    )
+    assert target.explain(graph, dt=1e-3).entries[0].notes == (
+        "metadata: the node's metadata says more: reset",
+        "take out of the metadata what no layer follows",
+    )
 
 
 def test_a_switch_that_is_neither_on_nor_off() -> None:

@@ -41,6 +41,7 @@ from nirgen.mapping.model import (
 )
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import Row, for_people
+from nirgen.runtime.errors import LayerUnfit
 from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.values import agree, compact, resolution, says, telling, uniform
 
@@ -66,10 +67,11 @@ class Fit:
 class Unfit(Exception):
     """The layer doesn't compute the node; another one may."""
 
-    def __init__(self, what: str, field: str = "") -> None:
+    def __init__(self, what: str, field: str = "", advice: str = LayerUnfit.REFERENCE) -> None:
         super().__init__(what)
         self.what = what
         self.field = field
+        self.advice = advice
 
 
 class Outside(Exception):
@@ -369,7 +371,8 @@ def demand_followed(node: nir.NIRNode, followed: Collection[str]) -> None:
     """Refuse a layer that doesn't follow what the node's metadata says besides the fields."""
     left = [key for key in telling(node) if key not in followed]
     if left:
-        raise Unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
+        what = f"the node's metadata says more: {', '.join(left)}"
+        raise Unfit(what, "metadata", LayerUnfit.LESS_METADATA)
 
 
 def _reading_order(backwards: inverse.MappingInverse, kind: Node) -> list[str]:

@@ -103,7 +103,9 @@ class _Forecast:
                 return [Problem(f"{path}/{outside.field}", outside.what, outside.advice)]
             else:
                 return self._taken(name, node, fit, by_reference, passed_over)
-        return [_unfit(path, unfit) for unfit in passed_over] or [self._unknown(path, node)]
+        # The reference, which comes last, lacks the fewest.
+        decisive = passed_over if self._own.fallback is None else passed_over[-1:]
+        return [_unfit(path, unfit) for unfit in decisive] or [self._unknown(path, node)]
 
     def _attempts(self, node: nir.NIRNode) -> Iterator[tuple[Callable[[], Fit], bool]]:
         """The ways to a layer in the order of an import; the reference's come last."""
@@ -185,4 +187,4 @@ def _formulas(fit: Fit) -> Iterator[Formula]:
 
 def _unfit(path: str, unfit: Unfit) -> Problem:
     place = f"{path}/{unfit.field}" if unfit.field else path
-    return Problem(place, unfit.what, "import into `reference`, which computes every NIR graph")
+    return Problem(place, unfit.what, unfit.advice)

@@ -75,7 +75,14 @@ class ImportRefused(NirExchangeError):
 
 
 class LayerUnfit(ImportRefused):
-    """A node that this layer can't compute; another one, or the reference, may."""
+    """A node that this layer can't compute; another one, or the reference, may.
+
+    Attributes:
+        REFERENCE, LESS_METADATA: advice, for when no other one does either.
+    """
+
+    REFERENCE = "import into `reference`, which computes every NIR graph"
+    LESS_METADATA = "take out of the metadata what no layer follows"
 
 
 class InvalidGraph(NirExchangeError):

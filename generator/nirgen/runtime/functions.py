@@ -196,7 +196,7 @@ def reset_of(state_function: Any, value: Any) -> str:
             changes one of them only.
     """
     words = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}
-    word = words[state_function.__name__]
+    word = words.get(state_function.__name__, "a function of its own")
     if word != ("subtract", "zero", "none")[int(value)]:
         raise ValueError(
             f"its reset_mechanism was changed after it was made with {word!r}, and only in part; "

@@ -362,7 +362,8 @@ class ImportSite:
         """Pass a node on to another layer if its metadata says what this one doesn't follow."""
         left = [key for key in telling(self.node) if key not in self.followed]
         if left:
-            raise self.unfit(f"the node's metadata says more: {', '.join(left)}", "metadata")
+            what = f"the node's metadata says more: {', '.join(left)}"
+            raise self.unfit(what, "metadata", LayerUnfit.LESS_METADATA)
 
     def one(self, name: str, values: npt.ArrayLike) -> float:
         """The one number that all elements are; else the node is passed on to another layer."""
@@ -394,12 +395,10 @@ class ImportSite:
                 raise self.unfit(f"{name} has shape {given}, and the layer's has {held}", name)
             setattr(layer, name, nn.Parameter(tensor))
 
-    def unfit(self, what: str, field: str = "") -> LayerUnfit:
+    def unfit(self, what: str, field: str = "", advice: str = LayerUnfit.REFERENCE) -> LayerUnfit:
         """The error to raise: why this layer can't compute the node, while another may."""
         place = f"{self.path}/{field}" if field else self.path
-        return LayerUnfit(
-            Problem(place, what, "import into `reference`, which computes every NIR graph")
-        )
+        return LayerUnfit(Problem(place, what, advice))
 
     def refuse(self, what: str, advice: str = "", field: str = "") -> ImportRefused:
         """The error to raise: what the framework can't compute at this node, and what to do."""

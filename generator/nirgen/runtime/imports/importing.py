@@ -257,7 +257,8 @@ class _Importing:
             layer = self._hosted(layer) if importer in reference else layer
             self.log.add(name, node, site, layer, importer, unfit)
             return self._demand_strict(layer, site)
-        raise ImportRefused(unfit or [self._unknown(node, site)])
+        decisive = unfit[-1:] if reference else unfit  # the reference lacks the fewest
+        raise ImportRefused(decisive or [self._unknown(node, site)])
 
     def _hosted(self, layer: nn.Module) -> nn.Module:
         """A module of the reference, its memory kept in the framework's own idiom."""
