@@ -92,7 +92,7 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "fallback: reference\n"
         "cell: nirgen.runtime.contract.reference.Cell\n"
         "\n"
-        "# If neurons fire: how they compare v with v_threshold; `>`, as if left out, or `>=`:\n"
+        "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:\n"
         '# fires: ">"\n'
         "\n"
         "# If the layers have an attribute that tells how many axes stand before the features:\n"

@@ -76,6 +76,8 @@ def package(folder: Path) -> Path:
     written = files()
     framework, decay, dense = (f"mappings/pulse/{n}.yaml" for n in ("framework", "decay", "dense"))
     assert (folder / framework).read_text(encoding="utf-8") == written[framework]
+    decided = written[framework].replace("# fires:", "fires:")
+    (folder / framework).write_text(decided, encoding="utf-8")
     (folder / decay).write_text(REJECT.sub("", written[decay]), encoding="utf-8")
     assert python(folder, *without_reject[0]) == without_reject[1]
     (folder / decay).write_text(written[decay], encoding="utf-8")

@@ -301,7 +301,7 @@ def _framework(entries: _Entries) -> Framework:
 
 
 def _comparison(entries: _Entries) -> str:
-    """How neurons compare with their threshold; as NIR has it, unless stated."""
+    """How neurons compare with their threshold; `rules` demands it where there are any."""
     fires = entries.text("fires") or ">"
     if fires not in (">", ">="):
         entries.problems.add(entries.place("fires"), f"`{fires}` is not a way to fire", "> or >=")

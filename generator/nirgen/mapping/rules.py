@@ -28,6 +28,7 @@ def check(mappings: Mappings, problems: Problems) -> None:
     """Apply all rules to all mappings."""
     for framework in mappings.frameworks:
         _layers_are_mapped_once(framework, problems)
+        _firing_is_stated(framework, mappings, problems)
         for mapping in framework.layers:
             for rule in RULES if mapping.nodes else RULES_WITHOUT_NODE:
                 rule(mapping, framework, mappings, problems)
@@ -51,6 +52,21 @@ def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) ->
                     "say in one of them why it is `export_only`, or make it `on_request`",
                 )
             imported.setdefault(node, mapping.file)
+
+
+def _firing_is_stated(framework: FrameworkMappings, mappings: Mappings, problems: Problems) -> None:
+    """A framework with neurons says how these compare: for equal numbers nothing else tells."""
+    if "fires" in framework.framework.places:
+        return
+    firing = {name for name, node in mappings.nodes.items() if "v_threshold" in node.fields}
+    neurons = (m.layers[0] for m in framework.layers if firing.intersection(m.nodes))
+    neuron = next(neurons, None)
+    if neuron is not None:
+        problems.add(
+            framework.framework.at,
+            f"how neurons such as {neuron} fire is not stated",
+            'say `fires: ">"`, or ">=", as their code compares v with v_threshold',
+        )
 
 
 def layers_have_signatures(

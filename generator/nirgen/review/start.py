@@ -98,7 +98,7 @@ def _framework(package: str, aliases: Mapping[str, str]) -> str:
         "fallback: reference",
         "cell: nirgen.runtime.contract.reference.Cell",
         "",
-        "# If neurons fire: how they compare v with v_threshold; `>`, as if left out, or `>=`:",
+        "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:",
         '# fires: ">"',
         "",
         "# If the layers have an attribute that tells how many axes stand before the features:",
