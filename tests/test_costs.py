@@ -169,6 +169,17 @@ EXPORTS: Mapping[Callable[[int], nn.Module], Callable[..., nir.NIRGraph]] = {
 }
 
 
+def test_a_step_of_an_imported_network_costs_little_beside_that_of_its_layers() -> None:
+    """A layer is looked up, in one call more than it takes itself; a neuron's state takes two."""
+    x, besides = torch.zeros(1, WIDTH), []
+    for length in (FEW, MANY):
+        net = sequence(length)
+        imported = spikingjelly.import_from_nir(spikingjelly.export_to_nir(net, x))
+        net(x), imported(x)
+        besides.append(calls_made(lambda m=imported: m(x)) - calls_made(lambda m=net: m(x)))
+    assert besides[1] - besides[0] < 2.25 * (MANY - FEW), "every second layer is a neuron"
+
+
 @pytest.mark.parametrize("make", EXPORTS)
 def test_ten_times_the_layers_are_exported_in_ten_times_the_calls(
     make: Callable[[int], nn.Module],
