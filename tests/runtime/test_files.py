@@ -57,6 +57,13 @@ class TestThereAndBack:
         shapes.infer(read)
         assert read.nodes["conv2d"].output_type["output"].tolist() == [6, 9, 9]
 
+    @pytest.mark.parametrize("mode", ["r", "r+"])
+    def test_while_h5py_has_it_open(self, path: Path, mode: str) -> None:
+        files.write(path, all_kinds())
+        with h5py.File(path, mode) as file:
+            assert_same(files.read(path), all_kinds())
+            assert file["version"][()] == nir.version.encode()
+
     def test_precision_stays(self, path: Path) -> None:
         for kind in (np.float16, np.float32, np.float64, np.int8, np.int64):
             graph = lif_graph()
@@ -131,6 +138,8 @@ class TestOlderFiles:
             }.items():
                 del nodes[name]
                 nodes[name] = value
+            del nodes["i/type"]
+            nodes.create_dataset("i/type", data="I", dtype=h5py.string_dtype("ascii"))
 
         graph = self.changed(path, change)
         assert np.array_equal(graph.nodes["lif mit Leerzeichen ü"].tau, np.full(6, 0.5))

@@ -152,7 +152,8 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
         InvalidFile: it is no HDF5 file.
     """
     try:
-        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY, _CLOSING_ALL))
+        # h5py.File(path) works out many properties, for longer than it takes HDF5 to open the file.
+        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY))
     except OSError as error:
         with open(path, "rb"):
             pass  # says what the system has against it better than HDF5 does
@@ -160,19 +161,6 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
         raise InvalidFile(problem) from error
     with file:
         yield file
-
-
-def _closing_all() -> h5p.PropFAID:
-    """The properties of a file that closes all that is open in it, as h5py has it.
-
-    h5py.File works many others out, for longer than what it takes HDF5 to open the file.
-    """
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5f.CLOSE_STRONG)
-    return access
-
-
-_CLOSING_ALL = _closing_all()
 
 
 def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
