@@ -13,8 +13,8 @@ import pytest
 
 import nir_exchange
 from nirgen.runtime import files
+from nirgen.runtime.arrays import is_mapped
 from nirgen.runtime.errors import InvalidArgument, InvalidGraph
-from nirgen.runtime.files.arrays import is_mapped
 from tests.runtime.samples import all_kinds, assert_same, lif_graph
 
 HEAVY = ("torch", "spikingjelly", "nirtorch")

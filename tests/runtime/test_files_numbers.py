@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nirgen.runtime import files
+from nirgen.runtime.arrays import is_mapped
 from nirgen.runtime.contract import shapes
-from nirgen.runtime.files.arrays import is_mapped
 from tests.runtime.samples import lif_graph
 
 MEBIBYTE = 1 << 20

@@ -9,9 +9,9 @@ import numpy as np
 
 from nirgen.graphs.changes import Change, Rewritten
 from nirgen.graphs.fields import names_of_fields
+from nirgen.runtime.arrays import Array, distinct
 from nirgen.runtime.contract.nesting import flatten, thin_copy
 from nirgen.runtime.errors import InvalidGraph, Problem
-from nirgen.runtime.files.arrays import Array, distinct
 
 WEIGHTS = ("weight", "bias", "scale")
 """What is summed, so that very small numbers don't count."""

@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from nirgen.runtime.files.arrays import Array, distinct, slabs
+from nirgen.runtime.arrays import Array, distinct, slabs
 from nirgen.runtime.reports.shown import show
 
 DERIVED = frozenset({"input_type", "output_type", "metadata"})

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nirgen.runtime.files.arrays import Unshared
+from nirgen.runtime.arrays import Unshared
 from nirgen.runtime.values import uniform
 
 Equation = tuple[Callable[[Any], Any], Any]

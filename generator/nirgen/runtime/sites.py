@@ -21,9 +21,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nirgen.runtime import numbers
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
-from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.values import agree, compact, fits, resolution, says, telling, uniform
 
 Shape = tuple[int, ...]

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
-from nirgen.runtime.files.arrays import distinct
+from nirgen.runtime.arrays import distinct
 
 
 def uniform(array: Any) -> float | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.contract.primitives import PRIMITIVES, Elementwise
-from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.reports.shown import show
 from nirgen.verifying.comparing import Index, Place
 from nirgen.verifying.sides import Side

@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from nirgen.graphs.drawing.picture import Family
-from nirgen.runtime.files.arrays import distinct
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.reports.shown import show
 
 Shape = tuple[int, ...]

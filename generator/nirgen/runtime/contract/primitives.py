@@ -11,7 +11,7 @@ import nir
 import numpy as np
 import numpy.typing as npt
 
-from nirgen.runtime.files.arrays import distinct, is_mapped
+from nirgen.runtime.arrays import distinct, is_mapped
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]

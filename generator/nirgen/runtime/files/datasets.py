@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
-from nirgen.runtime.files.arrays import Array, constant, slabs
+from nirgen.runtime.arrays import Array, constant, slabs
 
 Compression = str | int | None
 """As h5py has it: "gzip", "lzf", a level of gzip; None leaves numbers as they are in memory."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import nir
 import numpy as np
 
-from nirgen.runtime.files.arrays import distinct
+from nirgen.runtime.arrays import distinct
 
 FAINT = 1e-2
 """A neuron that needs more than a hundred inputs of 1 was probably meant otherwise."""

@@ -16,6 +16,7 @@ import torch
 from torch import fx, nn
 
 from nirgen.runtime.arguments import wrong_dt
+from nirgen.runtime.arrays import Unshared
 from nirgen.runtime.collecting import uncollected
 from nirgen.runtime.contract import order, shapes
 from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
@@ -29,7 +30,6 @@ from nirgen.runtime.errors import (
     Problem,
 )
 from nirgen.runtime.exports import ties
-from nirgen.runtime.files.arrays import Unshared
 from nirgen.runtime.imports import building, if_gain
 from nirgen.runtime.reports.import_report import ImportLog
 from nirgen.runtime.reports.report import Report

@@ -9,9 +9,9 @@ from typing import Any
 import nir
 import numpy as np
 
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.contract.nesting import Flat
 from nirgen.runtime.errors import Problem
-from nirgen.runtime.files.arrays import distinct
 from nirgen.runtime.imports.if_gain import faint
 from nirgen.runtime.reports.report import Entry, Grade
 

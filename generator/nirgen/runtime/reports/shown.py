@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nirgen.runtime.files.arrays import distinct
+from nirgen.runtime.arrays import distinct
 from nirgen.runtime.reports.report import Formula
 
 UNKNOWN = object()
