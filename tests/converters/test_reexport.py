@@ -110,6 +110,21 @@ def test_a_reset_that_nothing_follows(target: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("node", "metadata"),
+    [
+        (nir.Scale(np.ones(4)), {"reset": "subtract", "scale_initial": "uniform"}),
+        (nir.I(np.ones(4)), {"reset": "never", "r_initial": 0.5, "i_initial": [1.0, 2.0]}),
+    ],
+)
+def test_metadata_of_others(node: nir.NIRNode, metadata: dict[str, Any]) -> None:
+    """What is no state and no reset of a node changes nothing, whatever it is called."""
+    node.metadata.update(metadata)
+    x = torch.ones(1, 4)
+    expected = reference.import_from_nir(single(type(node)(np.ones(4)), 4))(x)[0]
+    assert torch.equal(spikingjelly.import_from_nir(single(node, 4))(x)[0], expected)
+
+
 def test_a_switch_that_is_neither_on_nor_off() -> None:
     graph = single(nir.Scale(np.ones(4)), 4)
     with pytest.raises(InvalidArgument, match="init_hidden: is 'yes'"):

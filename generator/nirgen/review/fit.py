@@ -42,8 +42,9 @@ from nirgen.mapping.model import (
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import Row, for_people
 from nirgen.runtime.arrays import distinct
+from nirgen.runtime.contract.primitives import telling
 from nirgen.runtime.errors import LayerUnfit
-from nirgen.runtime.values import agree, compact, resolution, says, telling, uniform
+from nirgen.runtime.values import agree, compact, resolution, says, uniform
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from torch.overrides import TorchFunctionMode
 from nirgen.runtime import numbers
 from nirgen.runtime.arrays import distinct
 from nirgen.runtime.contract import shapes
+from nirgen.runtime.contract.primitives import telling
 from nirgen.runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
-from nirgen.runtime.values import agree, compact, fits, resolution, says, telling, uniform
+from nirgen.runtime.values import agree, compact, fits, resolution, says, uniform
 
 Shape = tuple[int, ...]
 

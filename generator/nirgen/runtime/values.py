@@ -36,11 +36,6 @@ def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
         return False
 
 
-def telling(node: nir.NIRNode) -> list[str]:
-    """The keys of a node's metadata that change what it computes."""
-    return [key for key in node.metadata if key == "reset" or key.endswith("_initial")]
-
-
 def says(node: nir.NIRNode, **metadata: Any) -> bool:
     """Whether a node's metadata says exactly this."""
     held = node.metadata

@@ -31,11 +31,11 @@ class Primitive:
 
     Attributes:
         keeps: whether it sends on the shape that arrives, whatever that is.
-        stateful: whether what it sends on depends on earlier steps.
+        state: the variables through which what it sends on depends on earlier steps.
     """
 
     keeps = False
-    stateful = False
+    state: tuple[str, ...] = ()
 
     def findings(self, node: Any) -> Iterator[Finding]:
         """What is wrong with the node's fields."""
@@ -66,14 +66,14 @@ class Elementwise(Primitive):
         defaults: the values of those that a node may lack.
         positive: those that must be above zero.
         not_negative: those that must not be below.
-        stateful: see Primitive.
+        state: see Primitive.
     """
 
     fields: tuple[str, ...]
     defaults: Mapping[str, float] = field(default_factory=dict)
     positive: frozenset[str] = frozenset()
     not_negative: frozenset[str] = frozenset()
-    stateful: bool = False
+    state: tuple[str, ...] = ()
     keeps = True
 
     def findings(self, node: Any) -> Iterator[Finding]:
@@ -477,17 +477,20 @@ _CUBA = ("tau_syn", "tau_mem", "r", "v_leak")
 PRIMITIVES: Mapping[type[nir.NIRNode], Primitive] = {
     nir.Input: Port("input_type", fixed=True),
     nir.Output: Port("output_type", fixed=False),
-    nir.I: Elementwise(("r",), stateful=True),
-    nir.IF: Elementwise(("r", "v_threshold", "v_reset"), _RESET, stateful=True),
-    nir.LI: Elementwise(("tau", "r", "v_leak"), positive=_TAUS, stateful=True),
+    nir.I: Elementwise(("r",), state=("v",)),
+    nir.IF: Elementwise(("r", "v_threshold", "v_reset"), _RESET, state=("v",)),
+    nir.LI: Elementwise(("tau", "r", "v_leak"), positive=_TAUS, state=("v",)),
     nir.LIF: Elementwise(
-        ("tau", "r", "v_leak", "v_threshold", "v_reset"), _RESET, _TAUS, stateful=True
+        ("tau", "r", "v_leak", "v_threshold", "v_reset"), _RESET, _TAUS, state=("v",)
     ),
-    nir.CubaLI: Elementwise((*_CUBA, "w_in"), {"w_in": 1.0}, _TAUS, stateful=True),
+    nir.CubaLI: Elementwise((*_CUBA, "w_in"), {"w_in": 1.0}, _TAUS, state=("v", "i")),
     nir.CubaLIF: Elementwise(
-        (*_CUBA, "v_threshold", "v_reset", "w_in"), _RESET | {"w_in": 1.0}, _TAUS, stateful=True
+        (*_CUBA, "v_threshold", "v_reset", "w_in"),
+        _RESET | {"w_in": 1.0},
+        _TAUS,
+        state=("v", "i"),
     ),
-    nir.Delay: Elementwise(("delay",), not_negative=frozenset({"delay"}), stateful=True),
+    nir.Delay: Elementwise(("delay",), not_negative=frozenset({"delay"}), state=("history",)),
     nir.Threshold: Elementwise(("threshold",)),
     nir.Scale: Elementwise(("scale",)),
     nir.Affine: Matrix(bias=True),
@@ -503,4 +506,12 @@ PRIMITIVES: Mapping[type[nir.NIRNode], Primitive] = {
 
 def is_stateful(node: nir.NIRNode) -> bool:
     """Whether what the node sends on depends on earlier steps."""
-    return PRIMITIVES[type(node)].stateful
+    return bool(PRIMITIVES[type(node)].state)
+
+
+def telling(node: nir.NIRNode) -> list[str]:
+    """The keys of a node's metadata that change what it computes: its reset, where it starts."""
+    told = {f"{variable}_initial" for variable in PRIMITIVES[type(node)].state}
+    if hasattr(node, "v_reset"):
+        told.add("reset")
+    return [key for key in node.metadata if key in told]

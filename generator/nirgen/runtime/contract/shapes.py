@@ -28,10 +28,11 @@ from nirgen.runtime.contract.primitives import (
     Primitive,
     Shape,
     ShapeMismatch,
+    telling,
     wrong_array,
 )
 from nirgen.runtime.errors import InvalidGraph, Problem
-from nirgen.runtime.values import fits, telling
+from nirgen.runtime.values import fits
 
 __all__ = ["ShapeMismatch", "infer", "output_shape"]
 

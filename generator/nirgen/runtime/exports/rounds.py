@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nirgen.runtime.calling import Calling, taken_apart
+from nirgen.runtime.contract.primitives import telling
 from nirgen.runtime.exports import demands, reshaping, states
 from nirgen.runtime.exports.containers import FED_BACK
 from nirgen.runtime.exports.demands import Complaint
@@ -189,5 +190,5 @@ def _starts_at_zero(node: nir.NIRNode) -> bool:
     """Whether the contract has all of a node's state start at zero."""
     rest = getattr(node, "v_leak", getattr(node, "v_reset", 0.0))
     return not (rest.any() if hasattr(rest, "any") else rest) and not any(
-        key.endswith("_initial") for key in node.metadata
+        key.endswith("_initial") for key in telling(node)
     )
