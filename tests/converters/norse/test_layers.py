@@ -98,13 +98,16 @@ def _renamed(graph: nir.NIRGraph, like: nir.NIRGraph) -> nir.NIRGraph:
 
 @given(cells(torch.float32), seeds)
 def test_in_single_precision(cell: nn.Module, seed: int) -> None:
-    """Bit by bit; a network of one number for all is that of the file to the last bit."""
+    """A rate there and back may differ in its last bit, which may move a spike."""
     graph = exported(cell, 2, SIZE)
     module = norse.import_from_nir(graph, dt=DT)
     x = inputs((SIZE,), seed, torch.float32)
     ours, theirs = over_time(module, x), over_time(cell, x)
     assert ours.dtype == torch.float32
-    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4) or (ours != theirs).sum() <= 2
+    if type(cell) in (snn.LIBoxCell, snn.LICell):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    else:
+        assert (ours != theirs).sum() <= 2
 
 
 @pytest.mark.parametrize("cell", PARAMETERS)
