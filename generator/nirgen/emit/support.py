@@ -130,7 +130,7 @@ def _export_grade(
 
 def _but_for_ties(framework: Framework, nodes: Iterable[str], mappings: Mappings) -> str:
     """The end of a grade: what is said of neurons that compare with >=."""
-    spiking = any("v_threshold" in mappings.nodes[node].fields for node in nodes)
+    spiking = any(mappings.nodes[node].fires for node in nodes)
     return BUT_FOR_TIES if spiking and framework.fires == ">=" else ""
 
 

@@ -72,6 +72,11 @@ class Node:
     start: Mapping[str, Expression]
     at: Location
 
+    @property
+    def fires(self) -> bool:
+        """Whether it is a neuron that compares its v with a threshold."""
+        return "v_threshold" in self.fields
+
 
 @dataclass(frozen=True)
 class Structure:

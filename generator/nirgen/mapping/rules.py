@@ -58,7 +58,7 @@ def _firing_is_stated(framework: FrameworkMappings, mappings: Mappings, problems
     """A framework with neurons says how these compare: for equal numbers nothing else tells."""
     if "fires" in framework.framework.places:
         return
-    firing = {name for name, node in mappings.nodes.items() if "v_threshold" in node.fields}
+    firing = {name for name, node in mappings.nodes.items() if node.fires}
     neurons = (m.layers[0] for m in framework.layers if firing.intersection(m.nodes))
     neuron = next(neurons, None)
     if neuron is not None:

@@ -18,6 +18,7 @@ from nirgen.mapping.problems import did_you_mean
 from nirgen.runtime import files
 from nirgen.runtime.contract import order, shapes
 from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
+from nirgen.runtime.contract.primitives import SPIKING
 from nirgen.runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing, Problem
 from nirgen.runtime.exports.layout import layout_of
 from nirgen.runtime.exports.observing import layers_of_nodes
@@ -27,10 +28,6 @@ from nirgen.runtime.target import Target
 
 Subject = nn.Module | nir.NIRGraph | str | Path
 """What can be compared."""
-
-
-SPIKING = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
-"""The nodes that send on 0 or 1."""
 
 
 class Converter(Protocol):

@@ -504,6 +504,10 @@ PRIMITIVES: Mapping[type[nir.NIRNode], Primitive] = {
 """All primitives of nir 1.0.8 but the nested graph, by the exact class of the node."""
 
 
+SPIKING = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
+"""The nodes that send on 0 or 1."""
+
+
 def is_stateful(node: nir.NIRNode) -> bool:
     """Whether what the node sends on depends on earlier steps."""
     return bool(PRIMITIVES[type(node)].state)

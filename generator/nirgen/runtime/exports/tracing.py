@@ -27,6 +27,7 @@ from torch import fx, nn
 
 from nirgen.runtime.contract import shapes
 from nirgen.runtime.contract.dynamics import Dynamics
+from nirgen.runtime.contract.primitives import SPIKING
 from nirgen.runtime.errors import ExportRefused, InvalidArgument
 from nirgen.runtime.exports import containers, demands, operations, refusing, states, ties
 from nirgen.runtime.exports.complaints import Complaints
@@ -592,7 +593,7 @@ def _behind_each(nodes: Sequence[nir.NIRNode], features: Shape) -> tuple[Shape, 
 
 def _is_binary(node: nir.NIRNode, x: Signal) -> bool:
     """Whether what a node sends on is 0 or 1 everywhere."""
-    if isinstance(node, (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)):
+    if isinstance(node, SPIKING):
         return True
     return x.binary and isinstance(node, (nir.Flatten, nir.Delay))
 
