@@ -1,7 +1,7 @@
 """The contract once more, in NumPy and double precision, one step after the other.
 
 Written from the table of the design and from the definition of a cut
-(`nirgen.runtime.contract.order`), for tests alone. It shares no code with the runtime and is in no
+(`nir_runtime.contract.order`), for tests alone. It shares no code with the runtime and is in no
 hurry: what is linear is a matrix, filled position by position, and whatever can be searched for is
 searched for.
 """

@@ -11,9 +11,9 @@ from hypothesis import given
 from IPython.core.interactiveshell import InteractiveShell
 
 import nir_exchange
-from nirgen.graphs.info import NEURONS
-from nirgen.runtime.contract.nesting import flatten
-from nirgen.runtime.errors import InvalidArgument
+from nir_runtime.contract.nesting import flatten
+from nir_runtime.errors import InvalidArgument
+from nir_runtime.graphs.info import NEURONS
 from tests.nodes import any_graphs, every_level, single
 
 

@@ -1,4 +1,4 @@
-"""The READMEs of the folders name every file in them."""
+"""The READMEs of the folders name every file in them that no README further down is closer to."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import pytest
 
 GENERATOR = Path(__file__).parents[1] / "generator"
 FOLDERS = {
-    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/emit", "nirgen/graphs"),
-    GENERATOR / "nirgen" / "console" / "README.md": ("nirgen/console",),
-    GENERATOR / "nirgen" / "runtime" / "README.md": ("nirgen/runtime",),
+    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/emit"),
+    GENERATOR / "nir_runtime" / "console" / "README.md": ("nir_runtime/console",),
+    GENERATOR / "nir_runtime" / "README.md": ("nir_runtime",),
     GENERATOR / "nirgen" / "review" / "README.md": ("nirgen/review",),
 }
+
+
+def _nearest(path: Path) -> Path:
+    """The README that is closest above a file."""
+    return next(f / "README.md" for f in path.parents if (f / "README.md").exists())
+
+
 FILES = [
     (readme, path.name)
     for readme, folders in FOLDERS.items()
     for folder in folders
     for path in sorted((GENERATOR / folder).rglob("*.py"))
-    if path.name != "__init__.py"
+    if path.name != "__init__.py" and _nearest(path) in (readme, GENERATOR / "README.md")
 ]
 
 

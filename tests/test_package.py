@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import nir_exchange
-from nirgen.runtime import files
-from nirgen.runtime.arrays import is_mapped
-from nirgen.runtime.errors import InvalidArgument, InvalidGraph
+from nir_runtime import files
+from nir_runtime.arrays import is_mapped
+from nir_runtime.errors import InvalidArgument, InvalidGraph
 from tests.runtime.samples import all_kinds, assert_same, lif_graph
 
 HEAVY = ("torch", "spikingjelly", "nirtorch")
-FOR_FILES = ("h5py", "nir", "numpy", "nirgen")
+FOR_FILES = ("h5py", "nir", "numpy", "nir_runtime")
 
 
 def imported_by(code: str, packages: tuple[str, ...]) -> set[str]:

@@ -61,7 +61,7 @@ def test_the_options(scope: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_errors(number: int, scope: dict[str, object]) -> None:
-    shown = [text for text in outputs() if text.startswith("nirgen.runtime.errors")][number]
+    shown = [text for text in outputs() if text.startswith("nir_runtime.errors")][number]
     with pytest.raises(Exception) as caught:  # noqa: PT011
         exec(blocks("python")[2 + number], scope)
     kind = type(caught.value)

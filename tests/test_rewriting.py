@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirgen.graphs.acceptance import refusal
-from nirgen.graphs.changes import Rewritten
-from nirgen.graphs.rewriting import Wishes, rewrite
-from nirgen.runtime.contract.nesting import flatten, thin_copy
-from nirgen.runtime.errors import InvalidGraph
+from nir_runtime.contract.nesting import flatten, thin_copy
+from nir_runtime.errors import InvalidGraph
+from nir_runtime.graphs.acceptance import refusal
+from nir_runtime.graphs.changes import Rewritten
+from nir_runtime.graphs.rewriting import Wishes, rewrite
 from tests.interpreter import interpret
 from tests.nodes import (
     DT,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from nirgen.graphs.drawing.drawing import Drawing
-    from nirgen.graphs.info import Info
-    from nirgen.runtime.reports.report import Report
-    from nirgen.verifying.verification import Verification
+    from nir_runtime.graphs.drawing.drawing import Drawing
+    from nir_runtime.graphs.info import Info
+    from nir_runtime.reports.report import Report
+    from nir_runtime.verifying.verification import Verification
 
 
 def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
@@ -46,9 +46,9 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
         InvalidFile: it is no HDF5 file, is damaged, or points to something outside.
         InvalidGraph: it holds no graph that means something; lists every problem with its place.
     """
-    from nirgen.runtime import files
-    from nirgen.runtime.collecting import uncollected
-    from nirgen.runtime.contract import shapes
+    from nir_runtime import files
+    from nir_runtime.collecting import uncollected
+    from nir_runtime.contract import shapes
 
     with uncollected():
         graph = files.read(path, mmap)
@@ -74,7 +74,7 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None =
         InvalidGraph: something in the graph can't be stored; lists every place.
         OSError: the file can't be written.
     """
-    from nirgen.runtime import files
+    from nir_runtime import files
 
     files.write(path, graph, compression)
 
@@ -117,7 +117,7 @@ def info(graph: nir.NIRGraph | str | Path) -> Info:
         OSError: the file can't be opened.
         InvalidFile, InvalidGraph: it holds no graph.
     """
-    from nirgen.graphs.info import info
+    from nir_runtime.graphs.info import info
 
     return info(graph)
 
@@ -154,7 +154,7 @@ def draw(
         DrawingFailed: it could not be laid out.
         OSError: a file can't be read or written.
     """
-    from nirgen.graphs.drawing import drawing
+    from nir_runtime.graphs.drawing import drawing
 
     return drawing.draw(graph, path, direction=direction, most=most)
 
@@ -207,8 +207,8 @@ def verify(
         ImportRefused, ExportRefused: a framework can't compute a graph, or NIR can't hold a
             network.
     """
-    from nirgen.verifying import verify as verifying
-    from nirgen.verifying.sides import Converters
+    from nir_runtime.verifying import verify as verifying
+    from nir_runtime.verifying.sides import Converters
 
     targets = (run_in, run_in) if isinstance(run_in, str) else run_in
     run = verifying.Run(dt, targets, dtype, if_gain, steps, batch, seed, tolerance)
@@ -218,7 +218,7 @@ def verify(
 
 _PACKAGES = {
     "norse": ("norse",),
-    "reference": ("nirgen",),
+    "reference": ("nir_runtime",),
     "snntorch": ("snntorch",),
     "spikingjelly": ("spikingjelly",),
     "torch_nn": ("torch",),
@@ -232,13 +232,13 @@ def _converter(name: str) -> Any:
 
 def load_ipython_extension(ipython: Any) -> None:
     """`%load_ext nir_exchange` in a notebook: graphs show as tables."""
-    from nirgen.graphs.notebook import show_graphs
+    from nir_runtime.graphs.notebook import show_graphs
 
     show_graphs(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """`%unload_ext nir_exchange`: graphs show as before."""
-    from nirgen.graphs.notebook import show_graphs_as_before
+    from nir_runtime.graphs.notebook import show_graphs_as_before
 
     show_graphs_as_before(ipython)

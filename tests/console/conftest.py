@@ -37,7 +37,7 @@ def typed(tmp_path: Path) -> Typed:
 def imported(*arguments: str) -> set[str]:
     """The modules that a command imports."""
     code = (
-        "import sys; from nirgen.console.main import run; status = run(sys.argv[1:]);"
+        "import sys; from nir_runtime.console.main import run; status = run(sys.argv[1:]);"
         "print(*sys.modules, file=sys.stderr); sys.exit(status)"
     )
     command = [sys.executable, "-c", code, *arguments]

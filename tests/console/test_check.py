@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import nir_exchange
-from nirgen.console.arguments import targets
-from nirgen.runtime import files
+from nir_runtime import files
+from nir_runtime.console.arguments import targets
 from tests.console.conftest import Typed, imported
 from tests.nodes import single
 

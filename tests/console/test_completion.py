@@ -11,9 +11,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.console.arguments import targets
-from nirgen.console.main import COMMANDS
-from nirgen.runtime import files
+from nir_runtime import files
+from nir_runtime.console.arguments import targets
+from nir_runtime.console.main import COMMANDS
 from tests.console.conftest import COMMAND, Typed
 from tests.nodes import single
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nir_exchange
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.console.conftest import Typed
 from tests.nodes import single
 

@@ -14,9 +14,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.console import complaints
-from nirgen.console.main import COMMANDS
-from nirgen.runtime import files
+from nir_runtime import files
+from nir_runtime.console import complaints
+from nir_runtime.console.main import COMMANDS
 from tests.console.conftest import COMMAND, Typed, imported
 from tests.nodes import single
 

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.console.conftest import Typed
 
 SHOWN = """\

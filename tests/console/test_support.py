@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nirgen.console.arguments import targets
+from nir_runtime.console.arguments import targets
 from nirgen.emit.support import exports, imports
 from nirgen.mapping import load, shipped
 from tests.console.conftest import Typed, imported

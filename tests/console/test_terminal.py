@@ -17,14 +17,14 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.console.conftest import COMMAND, Typed
 from tests.nodes import single
 
 ESCAPE = "\x1b["
 SLOW = """
 import time
-from nirgen.console import screen
+from nir_runtime.console import screen
 with screen.progress("thinking", total=20) as advance:
     for _ in range(20):
         time.sleep({pause})

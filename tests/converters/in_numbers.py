@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nir_exchange import reference
-from nirgen.runtime.errors import AnnotatedWarning
+from nir_runtime.errors import AnnotatedWarning
 from tests.graphs import spikes
 
 STEPS = 100

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nir_exchange import norse, reference, snntorch, spikingjelly
-from nirgen.runtime.errors import ImportRefused
+from nir_runtime.errors import ImportRefused
 from tests.nodes import DT, neurons, single
 
 README = Path(__file__).parents[2] / "README.md"

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nir_exchange import reference, snntorch, spikingjelly
-from nirgen.runtime.contract import shapes
-from nirgen.runtime.contract.nesting import thin_copy
-from nirgen.runtime.errors import AnnotatedWarning, ImportRefused, InvalidArgument, InvalidGraph
+from nir_runtime.contract import shapes
+from nir_runtime.contract.nesting import thin_copy
+from nir_runtime.errors import AnnotatedWarning, ImportRefused, InvalidArgument, InvalidGraph
 from tests.interpreter import interpret
 from tests.nodes import DT, graphs, inputs_for, single
 from tests.whole import assert_close, needed

@@ -14,12 +14,12 @@ from spikingjelly.activation_based import layer, neuron, rnn, surrogate
 from torch import nn
 
 from nir_exchange import norse, reference, snntorch, spikingjelly, torch_nn
+from nir_runtime.contract import dynamics
+from nir_runtime.contract import reference as modules
+from nir_runtime.reports.report import Entry, Grade
 from nirgen import mapping
 from nirgen.emit.support import Export, Import, Loss, exports, imports, losses
 from nirgen.mapping.model import FrameworkMappings
-from nirgen.runtime.contract import dynamics
-from nirgen.runtime.contract import reference as modules
-from nirgen.runtime.reports.report import Entry, Grade
 from tests.converters.in_numbers import assert_exported_as_it_is, assert_imported_as_it_is
 from tests.converters.norse import supported as norse_supported
 from tests.converters.spikingjelly import unsayable

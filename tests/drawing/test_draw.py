@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 import nir_exchange
-from nirgen.graphs.drawing import graphviz
-from nirgen.graphs.drawing.composing import compose
-from nirgen.graphs.drawing.drawing import FORMATS
-from nirgen.runtime.contract import order, shapes
-from nirgen.runtime.contract.nesting import thin_copy, without_ports
-from nirgen.runtime.errors import DrawingFailed, InvalidArgument, InvalidGraph, PackageMissing
+from nir_runtime.contract import order, shapes
+from nir_runtime.contract.nesting import thin_copy, without_ports
+from nir_runtime.errors import DrawingFailed, InvalidArgument, InvalidGraph, PackageMissing
+from nir_runtime.graphs.drawing import graphviz
+from nir_runtime.graphs.drawing.composing import compose
+from nir_runtime.graphs.drawing.drawing import FORMATS
 from tests.drawing import networks
 from tests.nodes import any_graphs
 from tests.runtime.samples import all_kinds

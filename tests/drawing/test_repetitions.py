@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nirgen.graphs.drawing.repetitions import Run, runs
+from nir_runtime.graphs.drawing.repetitions import Run, runs
 
 
 def chain(kinds: str, *more: tuple[int, int]) -> list[list[str]]:

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
+from nir_runtime.calling import Call, taken_apart
 from nirgen import emit, mapping
 from nirgen.mapping.model import CALLS
-from nirgen.runtime.calling import Call, taken_apart
 
 from .conftest import Edit
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nir_runtime import functions as runtime
 from nirgen.mapping.functions import FUNCTIONS
-from nirgen.runtime import functions as runtime
 
 ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "sigmoid": st.floats(-20, 20),

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import nir_exchange
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import ImportRefused, InvalidArgument
-from nirgen.runtime.reports.report import Entry, Grade, Report
+from nir_runtime.errors import ImportRefused, InvalidArgument
+from nir_runtime.reports.report import Entry, Grade, Report
 from tests.nodes import DT, single
 
 SIZE = 3

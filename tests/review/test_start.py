@@ -90,7 +90,7 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "# module of the reference, which `cell` gives a memory.\n"
         "builds_on: torch_nn\n"
         "fallback: reference\n"
-        "cell: nirgen.runtime.contract.reference.Cell\n"
+        "cell: nir_runtime.contract.reference.Cell\n"
         "\n"
         "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:\n"
         '# fires: ">"\n'

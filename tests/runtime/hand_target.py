@@ -9,8 +9,8 @@ import numpy as np
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from nirgen.runtime.sites import ExportSite
-from nirgen.runtime.target import Target
+from nir_runtime.sites import ExportSite
+from nir_runtime.target import Target
 
 
 def linear(module: Any, at: ExportSite) -> nir.NIRNode:

@@ -13,9 +13,9 @@ import numpy as np
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from nirgen.runtime.frameworks.spikingjelly import Cell
-from nirgen.runtime.sites import ImportSite
-from nirgen.runtime.target import Target
+from nir_runtime.frameworks.spikingjelly import Cell
+from nir_runtime.sites import ImportSite
+from nir_runtime.target import Target
 
 
 def _linear(node: Any, at: ImportSite) -> nn.Module:

@@ -9,9 +9,9 @@ import norse.torch as norse
 import torch
 from torch import nn
 
-from nirgen.runtime.frameworks.norse import Cell
-from nirgen.runtime.sites import ExportSite, ImportSite
-from nirgen.runtime.target import Target
+from nir_runtime.frameworks.norse import Cell
+from nir_runtime.sites import ExportSite, ImportSite
+from nir_runtime.target import Target
 
 from .hand_target import conv2d, flatten, linear
 

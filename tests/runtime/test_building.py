@@ -18,10 +18,10 @@ from spikingjelly.activation_based import functional, neuron
 from spikingjelly.activation_based.neuron import LIFNode
 from torch import fx, nn
 
-from nirgen.runtime.errors import InvalidArgument
-from nirgen.runtime.imports.building import Names, graph_names, state_slots
-from nirgen.runtime.imports.identifiers import MODULE_RESERVED, Namespace, parameters
-from nirgen.runtime.imports.importing import import_graph
+from nir_runtime.errors import InvalidArgument
+from nir_runtime.imports.building import Names, graph_names, state_slots
+from nir_runtime.imports.identifiers import MODULE_RESERVED, Namespace, parameters
+from nir_runtime.imports.importing import import_graph
 
 from .counting import calls_made
 from .handmade import TARGET, affine, chain, graph, lif, shaped_input

@@ -13,12 +13,12 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
-from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.exports.traces import Trace
-from nirgen.runtime.exports.tracing import trace
-from nirgen.runtime.sites import Chain, ExportSite
-from nirgen.runtime.target import Exporter, Target
+from nir_runtime.errors import ExportRefused
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.exports.traces import Trace
+from nir_runtime.exports.tracing import trace
+from nir_runtime.sites import Chain, ExportSite
+from nir_runtime.target import Exporter, Target
 from tests.runtime.hand_target import TARGET as HAND_TARGET
 
 

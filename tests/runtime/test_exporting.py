@@ -13,9 +13,9 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, fx, nn
 
-from nirgen.runtime import files
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
-from nirgen.runtime.exports.exporting import export_network
+from nir_runtime import files
+from nir_runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
+from nir_runtime.exports.exporting import export_network
 from tests.runtime.hand_target import TARGET
 
 

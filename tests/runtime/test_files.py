@@ -13,9 +13,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
-from nirgen.runtime.contract import shapes
-from nirgen.runtime.errors import InvalidFile, InvalidGraph, NirExchangeError
+from nir_runtime import files
+from nir_runtime.contract import shapes
+from nir_runtime.errors import InvalidFile, InvalidGraph, NirExchangeError
 from tests.runtime.samples import all_kinds, assert_same, lif_graph
 
 

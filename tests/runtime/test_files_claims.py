@@ -12,9 +12,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
-from nirgen.runtime.contract import shapes
-from nirgen.runtime.errors import InvalidFile, InvalidGraph
+from nir_runtime import files
+from nir_runtime.contract import shapes
+from nir_runtime.errors import InvalidFile, InvalidGraph
 from tests.runtime.samples import lif_graph
 
 LIF = "node/nodes/lif"

@@ -12,9 +12,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
-from nirgen.runtime.arrays import is_mapped
-from nirgen.runtime.contract import shapes
+from nir_runtime import files
+from nir_runtime.arrays import is_mapped
+from nir_runtime.contract import shapes
 from tests.runtime.samples import lif_graph
 
 MEBIBYTE = 1 << 20

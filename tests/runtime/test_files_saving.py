@@ -13,9 +13,9 @@ import nir
 import numpy as np
 import pytest
 
-from nirgen.runtime import files
-from nirgen.runtime.errors import InvalidArgument, InvalidGraph
-from nirgen.runtime.files import drafts, storage
+from nir_runtime import files
+from nir_runtime.errors import InvalidArgument, InvalidGraph
+from nir_runtime.files import drafts, storage
 from tests.runtime.samples import assert_same, lif_graph
 
 
@@ -125,7 +125,7 @@ def run(code: str, path: Path) -> subprocess.Popen[str]:
 
 FULL_DISK = """
 import os, resource, signal
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.runtime.samples import all_kinds
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -155,7 +155,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_the_process_survives(path: Pa
 
 
 WRITING = """
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.runtime.samples import lif_graph
 import nir, numpy as np, signal
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.exports.folding import folded
-from nirgen.runtime.exports.tracing import trace
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.exports.folding import folded
+from nir_runtime.exports.tracing import trace
+from nir_runtime.sites import ExportSite
 from tests.runtime.hand_target import TARGET as HAND_TARGET
 
 

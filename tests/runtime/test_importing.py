@@ -13,9 +13,9 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import fx, nn
 
-from nirgen.runtime.errors import ImportRefused, InvalidArgument, InvalidGraph
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.imports.recurrence import Recurrent
+from nir_runtime.errors import ImportRefused, InvalidArgument, InvalidGraph
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.imports.recurrence import Recurrent
 
 from .handmade import TARGET, affine, chain, graph, lif, shaped_input
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirgen.runtime.contract.nesting import Edge, flatten, without_ports
-from nirgen.runtime.contract.order import Plan, plan
-from nirgen.runtime.contract.shapes import infer
-from nirgen.runtime.errors import InvalidGraph
+from nir_runtime.contract.nesting import Edge, flatten, without_ports
+from nir_runtime.contract.order import Plan, plan
+from nir_runtime.contract.shapes import infer
+from nir_runtime.errors import InvalidGraph
 
 from .counting import calls_made
 from .handmade import chain, graph, lif, shaped_input

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nirgen.runtime.contract import dynamics, reference
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.sites import ImportSite
-from nirgen.runtime.target import Target
+from nir_runtime.contract import dynamics, reference
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.sites import ImportSite
+from nir_runtime.target import Target
 
 from .handmade import affine, chain, graph, shaped_input
 
@@ -428,7 +428,7 @@ def test_a_cell_forgets_and_moves() -> None:
 def test_the_framework_hosts_the_same_dynamics() -> None:
     from spikingjelly.activation_based import functional
 
-    from nirgen.runtime.frameworks.spikingjelly import Cell
+    from nir_runtime.frameworks.spikingjelly import Cell
 
     parameters, x = drawn(nir.CubaLIF, 2, (5,)), driven(nir.CubaLIF, 2, (3, 5))
     expected = by_the_table(nir.CubaLIF, parameters, x)

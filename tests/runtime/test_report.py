@@ -19,9 +19,9 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.contract.reference import LIF, Scale
-from nirgen.runtime.errors import ExportRefused, ImportRefused, InvalidFile
-from nirgen.runtime.reports.report import Entry, Formula, Grade, Report, report_of
+from nir_runtime.contract.reference import LIF, Scale
+from nir_runtime.errors import ExportRefused, ImportRefused, InvalidFile
+from nir_runtime.reports.report import Entry, Formula, Grade, Report, report_of
 from tests.nodes import single
 
 ONES = np.ones(3)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirgen.runtime.contract.nesting import DEEPEST, thin_copy, without_ports
-from nirgen.runtime.contract.shapes import ShapeMismatch, infer, output_shape
-from nirgen.runtime.errors import InvalidGraph
+from nir_runtime.contract.nesting import DEEPEST, thin_copy, without_ports
+from nir_runtime.contract.shapes import ShapeMismatch, infer, output_shape
+from nir_runtime.errors import InvalidGraph
 
 from .counting import calls_made
 from .handmade import affine, chain, graph, lif, shaped_input

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from nirgen.runtime.errors import ExportRefused, InvalidArgument, Problem
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.imports.importing import import_graph
+from nir_runtime.errors import ExportRefused, InvalidArgument, Problem
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.imports.importing import import_graph
 
 from .handmade import affine, chain, graph, lif, shaped_input
 from .norse_target import TARGET

@@ -14,9 +14,9 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirgen.runtime.errors import ExportRefused, InvalidArgument, Problem
-from nirgen.runtime.exports.traces import Port, Trace
-from nirgen.runtime.exports.tracing import trace
+from nir_runtime.errors import ExportRefused, InvalidArgument, Problem
+from nir_runtime.exports.traces import Port, Trace
+from nir_runtime.exports.tracing import trace
 from tests.runtime.hand_target import TARGET
 
 

@@ -22,9 +22,9 @@ from torch import nn
 
 import nir_exchange
 from nir_exchange import reference, spikingjelly
+from nir_runtime.errors import AnnotatedWarning, ExportRefused, ImportRefused
+from nir_runtime.imports.normalized import Normalized
 from nirgen.cli import main
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused, ImportRefused
-from nirgen.runtime.imports.normalized import Normalized
 from tests.graphs import assert_same_graph, spikes
 
 HERE = Path(__file__).parent

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 import nir_exchange
 from nir_exchange import reference, snntorch
-from nirgen.runtime.errors import AnnotatedWarning
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.verifying.sides import Converters
-from nirgen.verifying.verification import Verification
-from nirgen.verifying.verify import Run, verify
+from nir_runtime.errors import AnnotatedWarning
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.verifying.sides import Converters
+from nir_runtime.verifying.verification import Verification
+from nir_runtime.verifying.verify import Run, verify
 from tests.runtime.handmade import affine, chain, lif
 from tests.runtime.norse_target import TARGET
 
@@ -42,7 +42,7 @@ def _export(net: nn.Module, example: Any, dt: float) -> Any:
 
 BY_HAND = SimpleNamespace(TARGET=TARGET, export_to_nir=_export, import_from_nir=_import)
 CONVERTERS = Converters(
-    {"reference": ("nirgen",), "norse": ("norse",)},
+    {"reference": ("nir_runtime",), "norse": ("norse",)},
     {"reference": reference, "norse": BY_HAND}.__getitem__,  # type: ignore[dict-item]
 )
 

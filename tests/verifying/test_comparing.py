@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirgen.verifying.comparing import Comparison
+from nir_runtime.verifying.comparing import Comparison
 
 numbers = st.floats(-2, 2) | st.sampled_from([0.0, math.inf, -math.inf, math.nan])
 

@@ -20,8 +20,8 @@ from torch import nn
 
 import nir_exchange
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing
-from nirgen.verifying.verification import Agreement, Verification
+from nir_runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing
+from nir_runtime.verifying.verification import Agreement, Verification
 from tests.drawing import networks
 from tests.nodes import DT, any_graphs, inputs_for
 

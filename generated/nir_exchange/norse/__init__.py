@@ -26,15 +26,15 @@ import torch
 from norse import torch as norse
 from torch import fx, nn
 
-from nirgen.runtime.calling import Call
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.frameworks.norse import Cell
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.imports.normalized import Normalized, to_nir_again
-from nirgen.runtime.reports.explaining import explanation
-from nirgen.runtime.reports.report import Report
-from nirgen.runtime.sites import ExportOptions, Refused
-from nirgen.runtime.target import Target
+from nir_runtime.calling import Call
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.frameworks.norse import Cell
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.imports.normalized import Normalized, to_nir_again
+from nir_runtime.reports.explaining import explanation
+from nir_runtime.reports.report import Report
+from nir_runtime.sites import ExportOptions, Refused
+from nir_runtime.target import Target
 
 from .. import reference, torch_nn
 from . import (

@@ -15,7 +15,7 @@ from __future__ import annotations
 import nir
 from norse import torch as norse
 
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: norse.IAF, at: ExportSite) -> nir.IF:

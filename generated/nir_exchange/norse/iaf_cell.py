@@ -15,8 +15,8 @@ from __future__ import annotations
 import nir
 from norse import torch as norse
 
-from nirgen.runtime.imports.normalized import Normalized
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.imports.normalized import Normalized
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: norse.IAFCell, at: ExportSite) -> nir.IF:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import nir
 from norse import torch as norse
 
-from nirgen.runtime.functions import every, float32
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import every, float32
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: norse.LIF, at: ExportSite) -> nir.CubaLIF:

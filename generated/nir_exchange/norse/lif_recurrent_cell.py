@@ -21,8 +21,8 @@ from __future__ import annotations
 import nir
 from norse import torch as norse
 
-from nirgen.runtime.functions import every, float32
-from nirgen.runtime.sites import Chain, ExportSite
+from nir_runtime.functions import every, float32
+from nir_runtime.sites import Chain, ExportSite
 
 
 def to_nir(module: norse.LIFRecurrentCell | norse.LIFRecurrent, at: ExportSite) -> Chain:

@@ -31,14 +31,14 @@ import nir
 import torch
 from torch import fx, nn
 
-from nirgen.runtime.contract import dynamics, reference
-from nirgen.runtime.contract.reference import Cell
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.reports.explaining import explanation
-from nirgen.runtime.reports.report import Report
-from nirgen.runtime.sites import ExportOptions
-from nirgen.runtime.target import Target
+from nir_runtime.contract import dynamics, reference
+from nir_runtime.contract.reference import Cell
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.reports.explaining import explanation
+from nir_runtime.reports.report import Report
+from nir_runtime.sites import ExportOptions
+from nir_runtime.target import Target
 
 from . import (
     affine,
@@ -62,8 +62,8 @@ from . import (
 TARGET = Target(
     name="the reference",
     packages=(
-        "nirgen.runtime.contract.reference",
-        "nirgen.runtime.contract.dynamics",
+        "nir_runtime.contract.reference",
+        "nir_runtime.contract.dynamics",
     ),
     exporters={
         reference.Affine: affine.to_nir,

@@ -12,7 +12,7 @@ So do::
 
     dynamics.CubaLIF
 
-Source: generator/nirgen/runtime/contract/dynamics.py
+Source: generator/nir_runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Literal
 
 import nir
 
-from nirgen.runtime.contract import dynamics, reference
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.contract import dynamics, reference
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: reference.CubaLIF | dynamics.CubaLIF, at: ExportSite) -> nir.CubaLIF:

@@ -11,7 +11,7 @@ So do::
 
     dynamics.IF
 
-Source: generator/nirgen/runtime/contract/dynamics.py
+Source: generator/nir_runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Literal
 
 import nir
 
-from nirgen.runtime.contract import dynamics, reference
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.contract import dynamics, reference
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: reference.IF | dynamics.IF, at: ExportSite) -> nir.IF:

@@ -10,15 +10,15 @@ So do::
 
     dynamics.I
 
-Source: generator/nirgen/runtime/contract/dynamics.py
+Source: generator/nir_runtime/contract/dynamics.py
 """
 
 from __future__ import annotations
 
 import nir
 
-from nirgen.runtime.contract import dynamics, reference
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.contract import dynamics, reference
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: reference.I | dynamics.I, at: ExportSite) -> nir.I:

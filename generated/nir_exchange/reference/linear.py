@@ -6,15 +6,15 @@ The layer computes::
 
     y = weight @ x
 
-Source: generator/nirgen/runtime/contract/reference.py
+Source: generator/nir_runtime/contract/reference.py
 """
 
 from __future__ import annotations
 
 import nir
 
-from nirgen.runtime.contract import reference
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.contract import reference
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: reference.Linear, at: ExportSite) -> nir.Linear:

@@ -6,16 +6,16 @@ The layer computes::
 
     y = sum of each window of x, padded with zeros
 
-Source: generator/nirgen/runtime/contract/reference.py
+Source: generator/nir_runtime/contract/reference.py
 """
 
 from __future__ import annotations
 
 import nir
 
-from nirgen.runtime.contract import reference
-from nirgen.runtime.functions import pair
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.contract import reference
+from nir_runtime.functions import pair
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: reference.SumPool2d, at: ExportSite) -> nir.SumPool2d:

@@ -21,15 +21,15 @@ import snntorch
 import torch
 from torch import fx, nn
 
-from nirgen.runtime.calling import Call
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.frameworks.snntorch import Cell, LoadState, beginning
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.imports.normalized import Normalized, to_nir_again
-from nirgen.runtime.reports.explaining import explanation
-from nirgen.runtime.reports.report import Report
-from nirgen.runtime.sites import ExportOptions, Refused
-from nirgen.runtime.target import Target
+from nir_runtime.calling import Call
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.frameworks.snntorch import Cell, LoadState, beginning
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.imports.normalized import Normalized, to_nir_again
+from nir_runtime.reports.explaining import explanation
+from nir_runtime.reports.report import Report
+from nir_runtime.sites import ExportOptions, Refused
+from nir_runtime.target import Target
 
 from .. import reference, torch_nn
 from . import (

@@ -15,8 +15,8 @@ from __future__ import annotations
 import nir
 import snntorch
 
-from nirgen.runtime.functions import every, is_step, reset_of
-from nirgen.runtime.sites import Chain, ExportSite
+from nir_runtime.functions import every, is_step, reset_of
+from nir_runtime.sites import Chain, ExportSite
 
 
 def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:

@@ -19,9 +19,9 @@ from typing import Any
 import nir
 import snntorch
 
-from nirgen.runtime.calling import Call
-from nirgen.runtime.functions import clamp, every, half, is_step, pair, reset_of
-from nirgen.runtime.sites import Chain, ExportSite
+from nir_runtime.calling import Call
+from nir_runtime.functions import clamp, every, half, is_step, pair, reset_of
+from nir_runtime.sites import Chain, ExportSite
 
 
 def calling(layer: Any) -> Call:

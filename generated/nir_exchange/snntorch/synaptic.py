@@ -20,10 +20,10 @@ from typing import Literal
 import nir
 import snntorch
 
-from nirgen.runtime.functions import clamp, every, is_step, reset_of, step_in
-from nirgen.runtime.imports.normalized import Normalized
-from nirgen.runtime.numbers import invert
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import clamp, every, is_step, reset_of, step_in
+from nir_runtime.imports.normalized import Normalized
+from nir_runtime.numbers import invert
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:

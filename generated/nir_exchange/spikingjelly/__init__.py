@@ -43,14 +43,14 @@ import torch
 from spikingjelly.activation_based import layer, neuron, rnn
 from torch import fx, nn
 
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.frameworks.spikingjelly import Cell, ReadState
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.imports.normalized import Normalized, to_nir_again
-from nirgen.runtime.reports.explaining import explanation
-from nirgen.runtime.reports.report import Report
-from nirgen.runtime.sites import ExportOptions, Refused, Skipped, on_request
-from nirgen.runtime.target import Target
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.frameworks.spikingjelly import Cell, ReadState
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.imports.normalized import Normalized, to_nir_again
+from nir_runtime.reports.explaining import explanation
+from nir_runtime.reports.report import Report
+from nir_runtime.sites import ExportOptions, Refused, Skipped, on_request
+from nir_runtime.target import Target
 
 from .. import reference, torch_nn
 from . import (

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import any_nonzero, mean_kernel, single, zeros
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import any_nonzero, mean_kernel, single, zeros
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: layer.AvgPool1d, at: ExportSite) -> nir.Conv1d:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import any_nonzero, pair
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import any_nonzero, pair
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: layer.AvgPool2d, at: ExportSite) -> nir.AvgPool2d:

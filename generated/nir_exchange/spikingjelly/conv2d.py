@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import pair, pair_or_word, size, sizes_from, zeros
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import pair, pair_or_word, size, sizes_from, zeros
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: layer.Conv2d, at: ExportSite) -> nir.Conv2d:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: layer.Delay, at: ExportSite) -> nir.Delay:

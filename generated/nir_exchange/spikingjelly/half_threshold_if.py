@@ -15,8 +15,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nirgen.runtime.functions import spiking
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import spiking
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: neuron.HalfThresholdIFNode, at: ExportSite) -> nir.IF:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nirgen.runtime.functions import spiking
-from nirgen.runtime.imports.normalized import Normalized
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import spiking
+from nir_runtime.imports.normalized import Normalized
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: neuron.IFNode, at: ExportSite) -> nir.IF:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nirgen.runtime.frameworks.spikingjelly import preset
-from nirgen.runtime.functions import spiking
-from nirgen.runtime.imports.normalized import Normalized
-from nirgen.runtime.numbers import invert
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.frameworks.spikingjelly import preset
+from nir_runtime.functions import spiking
+from nir_runtime.imports.normalized import Normalized
+from nir_runtime.numbers import invert
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: neuron.LIFNode, at: ExportSite) -> nir.LIF:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import size
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import size
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: layer.Linear, at: ExportSite) -> nir.Affine | nir.Linear:

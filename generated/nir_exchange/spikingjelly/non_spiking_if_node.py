@@ -14,7 +14,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: neuron.NonSpikingIFNode, at: ExportSite) -> nir.I:

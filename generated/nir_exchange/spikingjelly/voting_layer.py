@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import mean_of_groups
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import mean_of_groups
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: layer.VotingLayer, at: ExportSite) -> nir.Linear:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import pair, pair_or_word, standardized, zeros
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import pair, pair_or_word, standardized, zeros
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: layer.WSConv2d, at: ExportSite) -> nir.Conv2d:

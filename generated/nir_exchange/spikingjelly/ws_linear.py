@@ -15,8 +15,8 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import layer
 
-from nirgen.runtime.functions import standardized
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import standardized
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: layer.WSLinear, at: ExportSite) -> nir.Affine | nir.Linear:

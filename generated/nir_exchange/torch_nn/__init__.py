@@ -28,14 +28,14 @@ import nir
 import torch
 from torch import fx, nn
 
-from nirgen.runtime.contract.reference import Cell
-from nirgen.runtime.exports.exporting import export_network
-from nirgen.runtime.imports.importing import import_graph
-from nirgen.runtime.imports.normalized import Normalized, to_nir_again
-from nirgen.runtime.reports.explaining import explanation
-from nirgen.runtime.reports.report import Report
-from nirgen.runtime.sites import ExportOptions, Refused, Skipped
-from nirgen.runtime.target import Target
+from nir_runtime.contract.reference import Cell
+from nir_runtime.exports.exporting import export_network
+from nir_runtime.imports.importing import import_graph
+from nir_runtime.imports.normalized import Normalized, to_nir_again
+from nir_runtime.reports.explaining import explanation
+from nir_runtime.reports.report import Report
+from nir_runtime.sites import ExportOptions, Refused, Skipped
+from nir_runtime.target import Target
 
 from .. import reference
 from . import (

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import divides, mean_kernel, single, window, zeros
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import divides, mean_kernel, single, window, zeros
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: nn.AdaptiveAvgPool1d, at: ExportSite) -> nir.Conv1d:

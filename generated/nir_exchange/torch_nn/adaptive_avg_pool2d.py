@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import divides, pair, window
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import divides, pair, window
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: nn.AdaptiveAvgPool2d, at: ExportSite) -> nir.AvgPool2d:

@@ -18,8 +18,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import depthwise, diagonal, pair, sqrt
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import depthwise, diagonal, pair, sqrt
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import single, single_or_word, size, zeros
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import single, single_or_word, size, zeros
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: nn.Conv1d, at: ExportSite) -> nir.Conv1d:

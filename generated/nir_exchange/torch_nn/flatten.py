@@ -14,7 +14,7 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: nn.Flatten, at: ExportSite) -> nir.Flatten:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import size
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import size
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: nn.Linear, at: ExportSite) -> nir.Affine | nir.Linear:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import nir
 from torch import nn
 
-from nirgen.runtime.functions import pair
-from nirgen.runtime.sites import Chain, ExportSite
+from nir_runtime.functions import pair
+from nir_runtime.sites import Chain, ExportSite
 
 
 def to_nir(module: nn.MaxPool2d, at: ExportSite) -> Chain:

@@ -32,7 +32,7 @@ from nirgen.mapping.model import (
 )
 from nirgen.mapping.tables import Row
 
-RUNTIME = "nirgen.runtime."
+RUNTIME = "nir_runtime."
 
 
 @dataclass(frozen=True)

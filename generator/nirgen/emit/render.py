@@ -54,8 +54,8 @@ def _groups(wanted: Iterable[tuple[str, str]], *whole: str) -> tuple[list[str], 
     """Imports of whole modules; of names of others, and of the project's own: in order."""
     plain = sorted({*whole, *(name for module, name in wanted if not module)})
     named = sorted(item for item in set(wanted) if item[0])
-    others = [item for item in named if item[0].partition(".")[0] != "nirgen"]
-    own = [item for item in named if item[0].partition(".")[0] == "nirgen"]
+    others = [item for item in named if item[0].partition(".")[0] != "nir_runtime"]
+    own = [item for item in named if item[0].partition(".")[0] == "nir_runtime"]
     return plain, _by_module(others), _by_module(own)
 
 

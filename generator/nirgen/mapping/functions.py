@@ -1,7 +1,7 @@
 """The functions that a formula may call, each with its inverse.
 
 A function is known here by what it does to plain values, which is what the proofs compute with,
-and by the name under which `nirgen.runtime.functions` has it, which is what converters call.
+and by the name under which `nir_runtime.functions` has it, which is what converters call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Function:
     """One function of the expression language.
 
     Attributes:
-        name: in formulas, and in `nirgen.runtime.functions`.
+        name: in formulas, and in `nir_runtime.functions`.
         arity: how many arguments it takes.
         evaluate: what it computes, on plain values; None where only the runtime can
             (a function of tensors).

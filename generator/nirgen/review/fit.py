@@ -13,6 +13,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from nir_runtime.arrays import distinct
+from nir_runtime.contract.primitives import telling
+from nir_runtime.errors import LayerUnfit
+from nir_runtime.values import agree, compact, resolution, says, uniform
 from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import (
     Call,
@@ -41,10 +45,6 @@ from nirgen.mapping.model import (
 )
 from nirgen.mapping.samples import includes_low, interval
 from nirgen.mapping.tables import Row, for_people
-from nirgen.runtime.arrays import distinct
-from nirgen.runtime.contract.primitives import telling
-from nirgen.runtime.errors import LayerUnfit
-from nirgen.runtime.values import agree, compact, resolution, says, uniform
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import nir
 
+from nir_runtime import files
+from nir_runtime.arguments import wrong_dt, wrong_graph
+from nir_runtime.contract import order, shapes
+from nir_runtime.contract.nesting import Flat, thin_copy, without_ports
+from nir_runtime.errors import InvalidArgument, InvalidGraph, Problem
+from nir_runtime.exports import ties
+from nir_runtime.reports import remarks
+from nir_runtime.reports.report import Entry, Formula, Grade, Report, report_of
+from nir_runtime.reports.shown import UNKNOWN, shown
 from nirgen.mapping import load_shipped
 from nirgen.mapping.model import Framework, FrameworkMappings, LayerMapping, Mappings
 from nirgen.mapping.problems import did_you_mean
 from nirgen.review.fit import Fit, Outside, Unfit, as_it_is, behind_a_map
-from nirgen.runtime import files
-from nirgen.runtime.arguments import wrong_dt, wrong_graph
-from nirgen.runtime.contract import order, shapes
-from nirgen.runtime.contract.nesting import Flat, thin_copy, without_ports
-from nirgen.runtime.errors import InvalidArgument, InvalidGraph, Problem
-from nirgen.runtime.exports import ties
-from nirgen.runtime.reports import remarks
-from nirgen.runtime.reports.report import Entry, Formula, Grade, Report, report_of
-from nirgen.runtime.reports.shown import UNKNOWN, shown
 
 
 def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report:

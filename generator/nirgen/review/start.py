@@ -96,7 +96,7 @@ def _framework(package: str, aliases: Mapping[str, str]) -> str:
         "# module of the reference, which `cell` gives a memory.",
         "builds_on: torch_nn",
         "fallback: reference",
-        "cell: nirgen.runtime.contract.reference.Cell",
+        "cell: nir_runtime.contract.reference.Cell",
         "",
         "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:",
         '# fires: ">"',

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nir_exchange import norse, reference
-from nirgen.runtime.contract import shapes
-from nirgen.runtime.contract.nesting import thin_copy
-from nirgen.runtime.errors import AnnotatedWarning
-from nirgen.runtime.imports.normalized import Normalized
+from nir_runtime.contract import shapes
+from nir_runtime.contract.nesting import thin_copy
+from nir_runtime.errors import AnnotatedWarning
+from nir_runtime.imports.normalized import Normalized
 from tests.converters.test_reexport import assert_same
 from tests.graphs import assert_same_graph
 from tests.nodes import DT, graphs, inputs_for, neurons, single

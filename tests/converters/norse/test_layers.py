@@ -16,7 +16,7 @@ from norse.torch.functional.reset import reset_subtract
 from torch import Tensor, nn
 
 from nir_exchange import norse, spikingjelly
-from nirgen.runtime.errors import AnnotatedWarning
+from nir_runtime.errors import AnnotatedWarning
 from tests.graphs import assert_same_graph
 
 from .running import DT, exported, inputs, of_the_reference, over_time

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nir_exchange import norse
-from nirgen.runtime.errors import ExportRefused, ImportRefused
+from nir_runtime.errors import ExportRefused, ImportRefused
 from tests.nodes import single
 
 from .running import DT, exported, inputs, of_the_reference, over_time

@@ -16,7 +16,7 @@ from norse.torch.models.vgg import VGG, make_layers
 from torch import Tensor, nn
 
 from nir_exchange import norse
-from nirgen.runtime.errors import ExportRefused
+from nir_runtime.errors import ExportRefused
 
 from .running import exported, inputs, of_the_reference, over_time
 

@@ -19,8 +19,8 @@ from snntorch import utils
 from torch import nn
 
 from nir_exchange import reference, snntorch
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused
-from nirgen.runtime.functions import step_in
+from nir_runtime.errors import AnnotatedWarning, ExportRefused
+from nir_runtime.functions import step_in
 from tests.graphs import assert_same_graph, spikes
 from tests.nodes import DT, neurons, single
 

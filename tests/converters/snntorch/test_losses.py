@@ -21,7 +21,7 @@ from snntorch.import_nir import import_from_nir as their_import
 from torch import nn
 
 from nir_exchange import reference, snntorch
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused
+from nir_runtime.errors import AnnotatedWarning, ExportRefused
 from tests.graphs import spikes
 from tests.nodes import single
 

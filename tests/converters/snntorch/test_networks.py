@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nir_exchange import reference, snntorch
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused
-from nirgen.runtime.functions import step_in
+from nir_runtime.errors import AnnotatedWarning, ExportRefused
+from nir_runtime.functions import step_in
 from tests.graphs import spikes
 from tests.nodes import DT
 

@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import ExportRefused
+from nir_runtime.errors import ExportRefused
 
 STEPS = 100
 DT = 1e-3

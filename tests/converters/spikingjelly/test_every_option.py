@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.contract.primitives import PRIMITIVES
+from nir_runtime.contract.primitives import PRIMITIVES
 from tests.graphs import spikes
 from tests.interpreter import interpret
 from tests.nodes import (

@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional, layer, neuron, rnn
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import ExportRefused
+from nir_runtime.errors import ExportRefused
 from tests.graphs import spikes
 
 DT = 1e-3

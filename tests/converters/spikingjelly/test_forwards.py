@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
+from nir_runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
 
 STEPS = 100
 DT = 1e-3

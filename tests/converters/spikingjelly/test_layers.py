@@ -20,7 +20,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
 from nir_exchange import spikingjelly
-from nirgen.runtime.errors import AnnotatedWarning
+from nir_runtime.errors import AnnotatedWarning
 from tests.graphs import assert_same_graph, spikes
 
 STEPS = 100

@@ -12,13 +12,13 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.contract import dynamics
-from nirgen.runtime.contract import reference as modules
-from nirgen.runtime.errors import (
+from nir_runtime.contract import dynamics
+from nir_runtime.contract import reference as modules
+from nir_runtime.errors import (
     FaintInputWarning,
     InvalidArgument,
 )
-from nirgen.runtime.frameworks.spikingjelly import Cell
+from nir_runtime.frameworks.spikingjelly import Cell
 from tests.graphs import spikes
 from tests.nodes import single
 

@@ -30,8 +30,8 @@ from spikingjelly.activation_based import nir_exchange as spikingjelly_nir
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime import files
-from nirgen.runtime.errors import FaintInputWarning
+from nir_runtime import files
+from nir_runtime.errors import FaintInputWarning
 from tests.graphs import spikes
 from tests.interpreter import interpret
 from tests.whole import assert_close, outputs

@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import nn
 
 from nir_exchange import spikingjelly
-from nirgen.runtime.errors import (
+from nir_runtime.errors import (
     ExportRefused,
     ImportRefused,
     InvalidArgument,

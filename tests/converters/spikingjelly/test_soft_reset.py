@@ -14,8 +14,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import ExportRefused
-from nirgen.runtime.reports.report import Grade
+from nir_runtime.errors import ExportRefused
+from nir_runtime.reports.report import Grade
 from tests.graphs import spikes
 from tests.interpreter import interpret
 from tests.nodes import any_graphs, every_level, inputs_for, single

@@ -13,7 +13,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import fx, nn
 
 from nir_exchange import spikingjelly
-from nirgen.runtime.errors import AnnotatedWarning, ExportRefused, ImportRefused
+from nir_runtime.errors import AnnotatedWarning, ExportRefused, ImportRefused
 from tests.graphs import assert_same_graph, spikes
 
 DT = 1e-4

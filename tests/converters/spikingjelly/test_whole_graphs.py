@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime import files
+from nir_runtime import files
 from tests.nodes import DT, any_graphs, graphs, inputs_for, webs, without_input_shapes
 from tests.whole import Array, assert_close, needed, outputs
 

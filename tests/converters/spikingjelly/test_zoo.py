@@ -20,7 +20,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from nir_exchange import reference, spikingjelly
-from nirgen.runtime.errors import ExportRefused
+from nir_runtime.errors import ExportRefused
 from tests.converters.spikingjelly import zoo
 
 STEPS = 3

@@ -12,8 +12,8 @@ from __future__ import annotations
 import nir
 from example import cells
 
-from nirgen.runtime.numbers import invert
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.numbers import invert
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: cells.LI, at: ExportSite) -> nir.LI:

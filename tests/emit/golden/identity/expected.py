@@ -12,7 +12,7 @@ from __future__ import annotations
 import nir
 from example import cells
 
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: cells.Threshold, at: ExportSite) -> nir.Threshold:

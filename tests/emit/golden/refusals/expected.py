@@ -12,8 +12,8 @@ from __future__ import annotations
 import nir
 from example import cells
 
-from nirgen.runtime.functions import pair
-from nirgen.runtime.sites import ExportSite
+from nir_runtime.functions import pair
+from nir_runtime.sites import ExportSite
 
 
 def to_nir(module: cells.Pool, at: ExportSite) -> nir.SumPool2d:

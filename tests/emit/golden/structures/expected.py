@@ -15,8 +15,8 @@ import nir
 from example import cells
 from example.functional import resets
 
-from nirgen.runtime.numbers import invert
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.numbers import invert
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: cells.Boxed, at: ExportSite) -> nir.LIF:

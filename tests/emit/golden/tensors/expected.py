@@ -12,8 +12,8 @@ from __future__ import annotations
 import nir
 from example import cells
 
-from nirgen.runtime.functions import size
-from nirgen.runtime.sites import ExportSite, ImportSite
+from nir_runtime.functions import size
+from nir_runtime.sites import ExportSite, ImportSite
 
 
 def to_nir(module: cells.Dense, at: ExportSite) -> nir.Affine | nir.Linear:

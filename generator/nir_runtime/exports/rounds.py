@@ -1,0 +1,194 @@
+"""Loops over time in a forward: the same layers, called again with the state of the call before.
+
+What a layer with state gives at its call `k` belongs to step `k`. A trace has one node for all
+steps, so each call of such a layer must read what the first one read, of its own step, and go on
+from the state of the one before. What layers without state do at later steps is only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import torch
+from torch import Tensor, nn
+
+from nir_runtime.calling import Calling, taken_apart
+from nir_runtime.contract.primitives import telling
+from nir_runtime.exports import demands, reshaping, states
+from nir_runtime.exports.containers import FED_BACK
+from nir_runtime.exports.demands import Complaint
+from nir_runtime.exports.refusing import Unsupported
+from nir_runtime.exports.signals import Recorder, Signal, signals_in
+from nir_runtime.exports.states import Held
+from nir_runtime.exports.traces import Call
+from nir_runtime.imports.building import calling, core, memory
+from nir_runtime.target import Target
+
+
+@dataclass
+class _Layer:
+    """The calls so far of a layer with state.
+
+    Attributes:
+        count: how many.
+        reads, gives: what the first of them read, and its output.
+    """
+
+    count: int = 0
+    reads: Signal | None = None
+    gives: Signal | None = None
+
+
+class Rounds:
+    """How often each layer with state was called, and with what.
+
+    Attributes:
+        most: how many steps of time there were so far.
+    """
+
+    def __init__(self, target: Target, recorder: Recorder) -> None:
+        self.target = target
+        self.most = 0
+        self._recorder = recorder
+        self._layers: dict[int, _Layer] = {}
+
+    def calling(self, module: nn.Module) -> Calling:
+        """How a layer is called."""
+        if self.target.way(type(module)) == FED_BACK:
+            return taken_apart("y, state = layer(x, state)")
+        return calling(self.target, module)
+
+    def variables(self, module: nn.Module) -> tuple[str, ...]:
+        """The state that a layer has itself."""
+        if self.target.way(type(module)) == FED_BACK:
+            return ("cache",)
+        return memory(self.target, core(module))
+
+    def complaint(self, module: nn.Module, x: Signal, given: Sequence[Any]) -> Complaint | None:
+        """What is wrong with this call of a layer, seen from its calls before."""
+        variables, layer = self.variables(module), self._of(module)
+        if not variables:
+            return None
+        if layer.reads is not None and not self._reads_again(layer.reads, x):
+            return demands.called_again(module)
+        if x.leading.step not in (None, layer.count):
+            return demands.at_another_step(x.leading.step, layer.count)
+        if not self._continues(module, variables, given):
+            return demands.without_its_state(module)
+        return None
+
+    def _reads_again(self, first: Signal, x: Signal) -> bool:
+        """Whether a layer reads what it read at its first call, a step of time later."""
+        return len(x.leading.shape) == 1 and self._recorder.alike(first, x)
+
+    def _continues(self, module: nn.Module, variables: Sequence[str], given: Sequence[Any]) -> bool:
+        """Whether a layer is given what its last call left; at first, no layer's state."""
+        layer, calling = self._of(module), self.calling(module)
+        if calling.remembers:
+            return True
+        signals = signals_in(given)
+        if layer.gives is None:
+            return not signals
+        last = layer.count - 1
+        if "y" in calling.takes and signals:
+            y = signals.pop(0)
+            if y.sources != layer.gives.sources or y.leading.step != last:
+                return False
+        held = [(id(h.layer), h.call, h.variable) for h in signals if isinstance(h, Held)]
+        return held == [(id(module), last, variable) for variable in variables]
+
+    def started_elsewhere(self, given: Sequence[Any], call: Call | None) -> Iterator[Complaint]:
+        """A first call with a state of the network's own making that isn't where NIR starts."""
+        own = [tensor for tensor in _tensors(given) if tensor.numel()]
+        zero = not any(bool(tensor.any()) for tensor in own)
+        if own and not (zero and call is not None and _starts_at_zero(call.node)):
+            yield demands.STARTED_ELSEWHERE
+
+    def again(self, module: nn.Module, x: Signal) -> Signal | None:
+        """What a layer with state gives at a step that is not its first."""
+        first = self._of(module).gives
+        if first is None:
+            return None
+        return x.successor(first.features, first.sources, binary=first.binary)
+
+    def note(self, module: nn.Module, x: Signal, y: Signal) -> Signal:
+        """The output of this call, at its step."""
+        if not self.variables(module):
+            return y
+        layer = self._of(module)
+        if layer.gives is None:
+            layer.reads, layer.gives = x.copy(), y.copy()  # the forward may change its own
+        layer.count += 1
+        self.most = max(self.most, layer.count)
+        y.leading = y.leading.at(layer.count - 1)
+        return y
+
+    def returned(self, module: nn.Module, y: Any, like: Signal) -> Any:
+        """What this call returns: its output, and a state that is shaped like a signal."""
+        calling, call = self.calling(module), self._of(module).count - 1
+        held = states.held(like, module, call, self.variables(module))
+        return states.returned(y, calling, held)
+
+    def _of(self, module: nn.Module) -> _Layer:
+        return self._layers.setdefault(id(module), _Layer())
+
+
+class Written:
+    """Tensors of a network's own, into which its forward writes the steps of an output."""
+
+    def __init__(self) -> None:
+        self._written: dict[int, _Buffer] = {}
+
+    def take(self, tensor: Any, index: Any, value: Any) -> bool:
+        """Note `tensor[t] = value`; False if it is anything else."""
+        first, *others = index if isinstance(index, tuple) and index else (index,)
+        whole = all(map(reshaping.is_whole, others))
+        if isinstance(tensor, Signal) or not isinstance(first, int) or not whole:
+            return False
+        if not isinstance(value, Signal) or tensor.shape[1:] != value.shape:
+            return False
+        buffer = self._written.setdefault(id(tensor), _Buffer(tensor, tensor._version))
+        buffer.steps[range(len(tensor))[first]] = value
+        return True
+
+    def result(self, value: Any) -> Any:
+        """The sequence that was written into a tensor; the value itself if nothing was."""
+        buffer = self._written.get(id(value))
+        if buffer is None or buffer.tensor._version != buffer.version:
+            return value
+        written = [buffer.steps[step] for step in sorted(buffer.steps)]
+        if isinstance(written[0], Held):
+            return written[0].collected()
+        try:
+            return reshaping.stack(written) if len(written) == len(buffer.tensor) else value
+        except Unsupported:
+            return value
+
+
+@dataclass
+class _Buffer:
+    """A tensor, its version before it was written to, and what was written at which step."""
+
+    tensor: Tensor
+    version: int
+    steps: dict[int, Signal] = field(default_factory=dict)
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors of a network's own in what it passes on."""
+    if isinstance(value, torch.Tensor) and not isinstance(value, Signal):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _starts_at_zero(node: nir.NIRNode) -> bool:
+    """Whether the contract has all of a node's state start at zero."""
+    rest = getattr(node, "v_leak", getattr(node, "v_reset", 0.0))
+    return not (rest.any() if hasattr(rest, "any") else rest) and not any(
+        key.endswith("_initial") for key in telling(node)
+    )

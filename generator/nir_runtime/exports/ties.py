@@ -1,0 +1,70 @@
+"""Neurons that fire at their threshold, where NIR's fire above it.
+
+A layer that fires at v >= v_threshold computes a node with v > v_threshold, but where v is exactly
+the threshold: with integer or quantized weights that happens often. The next smaller number as
+threshold makes the two the same in the precision in which the layer computes.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import nir
+import numpy as np
+
+from nir_runtime.values import compact
+
+if TYPE_CHECKING:
+    import torch
+
+Node = TypeVar("Node", bound=nir.NIRNode)
+KEY = "fires_at"
+"""The metadata that holds the layer's own threshold."""
+
+COARSEST = 2.0**-7
+"""The largest relative distance of two neighbours in any precision: in bfloat16."""
+
+TINIEST = 2.0**-24
+"""The distance of zero from its neighbour in float16, where that is the largest."""
+
+
+def lowered(node: Node, dtype: torch.dtype) -> Node:
+    """A node that fires as the layer at its threshold does, computed in `dtype`; else the node."""
+    if not hasattr(node, "v_threshold"):
+        return node
+    import torch  # reading a graph must do without
+
+    threshold = np.asarray(node.v_threshold, dtype=np.float64)
+    held = torch.tensor(threshold).to(dtype)
+    below = torch.nextafter(held, torch.full_like(held, -torch.inf))
+    metadata = {**node.metadata, KEY: compact(threshold)}
+    return _with(node, below.double().numpy(), metadata)
+
+
+def is_lowered(node: nir.NIRNode) -> bool:
+    """Whether a node's metadata tells a threshold, and its own is the next smaller number."""
+    told, held = node.metadata.get(KEY), getattr(node, "v_threshold", None)
+    if told is None or held is None:
+        return False
+    try:
+        own = np.broadcast_to(np.asarray(told, dtype=np.float64), np.shape(held))
+    except ValueError:
+        return False
+    # Someone may have changed the threshold since, and then what the metadata tells is no more.
+    return bool(np.all(held < own) and np.all(own - held <= COARSEST * np.abs(own) + TINIEST))
+
+
+def restored(node: Node) -> Node:
+    """The node with the threshold that its layer had, if it is lowered."""
+    if not is_lowered(node):
+        return node
+    threshold = np.broadcast_to(np.asarray(node.metadata[KEY]), np.shape(node.v_threshold))
+    return _with(node, threshold, {k: v for k, v in node.metadata.items() if k != KEY})
+
+
+def _with(node: Any, v_threshold: Any, metadata: dict[str, Any]) -> Any:
+    changed = copy.copy(node)
+    changed.v_threshold = v_threshold
+    changed.metadata = metadata
+    return changed

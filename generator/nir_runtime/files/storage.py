@@ -1,0 +1,278 @@
+"""The groups of a NIR file, as trees.
+
+A tree is what a group holds, by name: trees, strings, lists of strings, numbers and arrays.
+Reading follows no link but the plain ones, to each object once, and notes the place of what can't
+be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+from h5py import h5d, h5f, h5g, h5l, h5o, h5p
+
+from nir_runtime.contract.nesting import DEEPEST
+from nir_runtime.errors import InvalidFile, Problem
+from nir_runtime.files.datasets import (
+    Compression,
+    Reader,
+    name_in_utf8,
+    write_all,
+    write_numbers,
+    write_text,
+)
+
+Tree = dict[str, Any]
+
+_DEEPEST_GROUP = 3 * DEEPEST
+"""How many levels of groups are read: two for a graph in a graph, and some for metadata."""
+
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What h5py raises about a file that it can't make sense of."""
+
+
+# Writing
+
+
+def save(tree: Tree, file: io.FileIO, compression: Compression) -> None:
+    """Make an HDF5 file of a tree.
+
+    The format is that of HDF5 1.8, whose checksums tell damage in all but the numbers.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    shown = _Unfailing(file)
+    alignment = {"alignment_threshold": _LARGE, "alignment_interval": _ALIGNMENT}
+    try:
+        with h5py.File(shown, "w", libver="v108", **alignment) as root:
+            _save(tree, root.id, file, compression)
+    finally:
+        if shown.failure is not None:
+            raise shown.failure
+
+
+class _Unfailing(io.RawIOBase):
+    """A file as HDF5 is shown it: no operation on it fails.
+
+    Where HDF5 can't write what it has buffered, the process crashes sooner or later. So it is told
+    that all is well, and may finish; the file is not used then.
+
+    Attributes:
+        failure: the first error, to be raised when HDF5 is done.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.failure: BaseException | None = None
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        try:
+            if self.failure is None:
+                write_all(data, self._file)
+        except BaseException as error:  # an interrupt comes at any time, and is raised later
+            self.failure = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        count = 0
+        try:
+            count = self._file.readinto(buffer)
+        except BaseException as error:
+            self.failure = self.failure or error
+        buffer[count:] = bytes(len(buffer) - count)
+        return len(buffer)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            self._file.truncate(size)
+        except BaseException as error:
+            self.failure = self.failure or error
+        return size or 0
+
+
+def _save(tree: Tree, group: h5g.GroupID, file: io.FileIO, compression: Compression) -> None:
+    for name, value in tree.items():
+        link = name.encode("utf-8")
+        if isinstance(value, dict):
+            # The order in which nodes were created is that of execution.
+            made = _ORDERED if name == "nodes" else None
+            _save(value, h5g.create(group, link, _NAME, made), file, compression)
+        elif isinstance(value, (str, list)):
+            write_text(group, link, value)
+        else:
+            write_numbers(group, link, value, file, compression)
+
+
+def _ordered() -> h5p.PropGCID:
+    """The properties of a group that knows the order in which its members were made."""
+    properties = h5p.create(h5p.GROUP_CREATE)
+    properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+    return properties
+
+
+_NAME = name_in_utf8()
+_ORDERED = _ordered()
+_LARGE, _ALIGNMENT = 256, 64
+"""Arrays from this many bytes on start at a multiple of so many, as vector units like it."""
+
+
+# Reading
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[h5py.File]:
+    """The HDF5 file at `path`, to be read.
+
+    Raises:
+        OSError: the system has something against it.
+        InvalidFile: it is no HDF5 file.
+    """
+    try:
+        # h5py.File(path) works out many properties, for longer than it takes HDF5 to open the file.
+        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY))
+    except OSError as error:
+        with open(path, "rb"):
+            pass  # says what the system has against it better than HDF5 does
+        problem = Problem(str(path), f"is not an HDF5 file, or damaged: {error}")
+        raise InvalidFile(problem) from error
+    with file:
+        yield file
+
+
+def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
+    """What a group at the file's root holds, and all that can't be read of it.
+
+    Args:
+        file: an open file.
+        name: of the group.
+        map_arrays: whether arrays may be views of the file.
+    """
+    loading = _Loading(file, map_arrays)
+    return loading.root(file.id, name), loading.damages
+
+
+def text(file: h5py.File, name: str) -> str | None:
+    """A string at the file's root; None if there is none that can be read."""
+    found = _Loading(file, map_arrays=False).member(file.id, name)
+    return found if isinstance(found, str) else None
+
+
+class _Loading:
+    """One reading of a file; `damages` has what is wrong with it, each with its place."""
+
+    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
+        self.damages: list[Problem] = []
+        self._reader = Reader(file, map_arrays)
+        self._seen: set[int] = set()
+
+    def root(self, file: Any, name: str) -> Tree | None:
+        """What the group `name` holds; None if there is no such group."""
+        tree = self.member(file, name)
+        if isinstance(tree, dict):
+            return tree
+        self.damages.append(Problem(f"/{name}", "is missing, or not a group: this is no NIR file"))
+        return None
+
+    def member(self, file: Any, name: str) -> Any:
+        """What is called `name` at the root; None if nothing that can be read is."""
+        tree: Tree = {}
+        try:
+            named = [link for link in _links(file) if link.name == name.encode()]
+            self._fill(tree, file, named, "", 0)
+        except _DAMAGE as error:
+            self._note("/", error)
+        return tree.get(name)
+
+    def _fill(
+        self, tree: Tree, group: h5g.GroupID, links: Sequence[_Link], place: str, depth: int
+    ) -> None:
+        """Add to a tree what links lead to; what can't be read is noted and left out."""
+        for link in links:
+            name = link.name.decode("utf-8", "backslashreplace")
+            at = f"{place}/{name}"
+            try:
+                tree[name] = self._member(group, link, at, depth)
+            except _DAMAGE as error:
+                self._note(at, error)
+
+    def _member(self, group: h5g.GroupID, link: _Link, place: str, depth: int) -> Any:
+        """What a link leads to: a group's tree, or a dataset's value."""
+        member = self._opened(group, link)
+        if isinstance(member, h5d.DatasetID):
+            return self._reader.value(member)
+        if not isinstance(member, h5g.GroupID):
+            raise ValueError("it is neither a group nor a dataset")
+        if depth > _DEEPEST_GROUP:
+            raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
+        tree: Tree = {}
+        self._fill(tree, member, _links(member), place, depth + 1)
+        return tree
+
+    def _opened(self, group: h5g.GroupID, link: _Link) -> Any:
+        """What a link leads to.
+
+        Raises:
+            ValueError: it leads out of the file, or to where another one led.
+        """
+        if link.kind != h5l.TYPE_HARD:
+            raise ValueError(f"it is a link to {_told(group, link)}, which is not followed")
+        if link.address in self._seen:
+            raise ValueError("it is linked to from two places")
+        self._seen.add(link.address)
+        return h5o.open(group, link.name)
+
+    def _note(self, place: str, error: Exception) -> None:
+        self.damages.append(Problem(place, f"can't be read: {error}"))
+
+
+class _Link(NamedTuple):
+    """A name in a group, and the address of what it stands for."""
+
+    name: bytes
+    kind: int
+    address: int
+    order: int | None
+
+
+def _links(group: h5g.GroupID) -> list[_Link]:
+    """The links of a group: in the order of their creation where it is known, else of names."""
+    links: list[_Link] = []
+
+    def note(name: bytes, info: h5l.LinkInfo) -> None:  # h5py has one info for all links
+        links.append(_Link(name, info.type, info.u, info.corder if info.corder_valid else None))
+
+    group.links.iterate(note, info=True)
+    if all(link.order is not None for link in links):
+        links.sort(key=attrgetter("order"))
+    return links
+
+
+def _told(group: h5g.GroupID, link: _Link) -> str:
+    """Where a soft or external link says that it leads."""
+    if link.kind not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
+        return "somewhere that HDF5 doesn't know"
+    return repr(group.links.get_val(link.name))

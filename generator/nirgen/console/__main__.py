@@ -1,5 +1,0 @@
-"""`python -m nirgen.console`."""
-
-from nirgen.console.main import main
-
-main()
