@@ -39,10 +39,12 @@ class ExportOptions:
             written in the metadata, or in NIR's own primitives, or refused.
         ties: whether a layer that fires at v >= v_threshold keeps its threshold, or gets the next
             smaller one, which fires alike at NIR's v > v_threshold.
+        hooks: whether forward hooks are tried, and refused if they change numbers, or left out.
     """
 
     soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate"
     ties: Literal["keep", "exact"] = "keep"
+    hooks: Literal["check", "ignore"] = "check"
 
 
 DEFAULT_OPTIONS = ExportOptions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, fx, nn
 from nir_runtime import files
 from nir_runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument
 from nir_runtime.exports.exporting import export_network
+from nir_runtime.sites import ExportOptions
 from tests.runtime.hand_target import TARGET
 
 
@@ -183,11 +185,50 @@ class TestAnnotations:
             warnings.simplefilter("error")
             export(self.net[1][:1], 1, 4, strict=True)
 
-    def test_hooks_that_were_not_run_are_told(self) -> None:
+
+class TestHooks:
+    def net(self, hook: Callable[..., Any]) -> nn.Sequential:
         net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-        net[1].register_forward_hook(lambda *_: pytest.fail("executed"))
-        with pytest.warns(UserWarning, match="not run and are not exported, of: 1$"):
+        net[1].register_forward_hook(hook)
+        return net
+
+    def test_one_that_looks_on_is_no_business_of_the_graph(self) -> None:
+        seen: list[torch.Tensor] = []
+        net = self.net(lambda module, x, y: seen.append(y))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            graph = export(net, 1, 4, strict=True)
+        assert seen == []
+        assert graph.report.grade.name == "EXACT"
+
+    @pytest.mark.parametrize(
+        ("hook", "word"),
+        [
+            (lambda module, x, y: y * 2, "changes what the module returns"),
+            (lambda module, x, y: y.mul_(2), "writes into"),
+            (lambda module, x, y: x[0].zero_(), "writes into"),
+            (lambda module, x, y: (module.weight.data.zero_(), None)[1], "changes weight"),
+            (lambda module, x, y: y.nothing, "can't be tried"),
+            (lambda module, x, y: setattr(module, "in_features", 3), "changes in_features"),
+        ],
+    )
+    def test_one_that_changes_numbers_is_refused(self, hook: Any, word: str) -> None:
+        net = self.net(hook)
+        weight = net[1].weight.detach().clone()
+        with pytest.raises(ExportRefused, match=word) as caught:
             export(net, 1, 4)
+        assert caught.value.problems[0].place == "1"
+        assert torch.equal(net[1].weight, weight)
+
+    def test_at_the_caller_s_word_they_are_left_out(self) -> None:
+        net = self.net(lambda module, x, y: y * 2)
+        options = ExportOptions(hooks="ignore")
+        x = torch.ones(1, 4)
+        graph = export_network(TARGET, net, x, None, 1e-4, strict=False, options=options)
+        assert "nobody looked" in str(graph.report)
+        assert graph.report.grade.name == "APPROXIMATE"
+        with pytest.raises(ExportRefused, match="nobody looked"):
+            export_network(TARGET, net, x, None, 1e-4, strict=True, options=options)
 
 
 def test_the_time_grows_as_the_network_does() -> None:

@@ -33,7 +33,8 @@ class Net(nn.Module):
         self.written = forward
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
-        return self.written(self, x)
+        takes_state = self.written.__code__.co_argcount > 2
+        return self.written(self, x, state) if takes_state else self.written(self, x)
 
 
 def exported(net: nn.Module, *shape: int) -> nir.NIRGraph:
@@ -53,9 +54,10 @@ def refused(forward: Callable[..., Any], *shape: int) -> list[Problem]:
 # One step
 
 
-def step(self: Any, x: Tensor) -> Any:
-    z, s = self.lif(self.a(x))
-    v, t = self.li(self.b(z), None)
+def step(self: Any, x: Tensor, state: Any) -> Any:
+    s, t = state or (None, None)
+    z, s = self.lif(self.a(x), s)
+    v, t = self.li(self.b(z), t)
     return v, [s, t]
 
 
@@ -67,11 +69,14 @@ def test_states_are_handed_on_and_dropped() -> None:
 @pytest.mark.parametrize(
     "forward",
     [
-        lambda self, x: self.lif(x),
-        lambda self, x: (lambda z, s: {"out": z, "mem": s.v})(*self.lif(x)),
-        lambda self, x: (lambda z, s: (z, s.v))(*self.lif(x)),
-        lambda self, x: (lambda z, s: (z, {"lif": s}))(*self.lif(x, state=None)),
-        lambda self, x: (lambda z, s: (z, s.v.detach().clone()))(*self.lif(x)),
+        lambda self, x, state: self.lif(x, state),
+        lambda self, x, state: (lambda z, s: {"out": z, "state": s})(*self.lif(x, state)),
+        lambda self, x, state: (lambda z, s: (z, {"lif": s}))(
+            *self.lif(x, state=state and state["lif"])
+        ),
+        lambda self, x, state: (lambda z, s: (z, type(s)(s.v.detach().clone())))(
+            *self.lif(x, state)
+        ),
     ],
 )
 def test_what_may_be_returned(forward: Any) -> None:
@@ -82,9 +87,10 @@ def test_what_may_be_returned(forward: Any) -> None:
 
 
 def test_two_outputs_beside_states() -> None:
-    def forward(self: Any, x: Tensor) -> Any:
-        z, s = self.lif(x)
-        y, t = self.lif2(z)
+    def forward(self: Any, x: Tensor, state: Any) -> Any:
+        s, t = state or (None, None)
+        z, s = self.lif(x, s)
+        y, t = self.lif2(z, t)
         return z, s, y, t
 
     assert kinds(exported(Net(forward))) == ["Input", "LIF", "LIF", "Output", "Output"]
@@ -110,7 +116,37 @@ def test_what_may_not(forward: Any, word: str) -> None:
 
 def test_a_state_at_rest_may_be_given_at_first() -> None:
     start = norse.LIFBoxFeedForwardState(torch.zeros(2, 4))
-    assert "LIF" in kinds(exported(Net(lambda self, x: self.lif(x, start))))
+    forward = lambda self, x, state: self.lif(x, start if state is None else state)  # noqa: E731
+    assert "LIF" in kinds(exported(Net(forward)))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: self.lif(x)[0],
+        lambda self, x: self.lif(x),
+        lambda self, x: (lambda z, s: (z, s.v))(*self.lif(x)),
+        lambda self, x, state: self.lif(x),
+        lambda self, x, state: self.lif(x, None),
+    ],
+)
+def test_a_state_that_no_further_step_gets_is_refused(forward: Any) -> None:
+    (problem,) = refused(forward)
+    assert problem.place == "lif"
+    assert "starts anew at each call" in problem.what
+
+
+def test_a_state_that_the_network_keeps_itself_goes_out() -> None:
+    class Keeping(Net):
+        state: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            z, self.state = self.lif(self.a(x), self.state)
+            return z
+
+    net = Keeping(lambda: None)
+    assert kinds(exported(net)) == ["Input", "Affine", "LIF", "Output"]
+    assert net.state is None
 
 
 def test_the_report_says_what_became_of_states() -> None:

@@ -357,6 +357,7 @@ def export_to_nir(
     strict: bool = False,
     soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate",
     ties: Literal["keep", "exact"] = "keep",
+    hooks: Literal["check", "ignore"] = "check",
 ) -> nir.NIRGraph:
     """Export a SpikingJelly network to a NIR graph.
 
@@ -371,6 +372,8 @@ def export_to_nir(
             in the node's metadata, written exactly in NIR's own primitives, or refused.
         ties: "exact" stores the next smaller threshold, in the precision of `example_input`, for
             layers that fire at v >= v_threshold where NIR's fire at v > v_threshold.
+        hooks: whether forward hooks are tried on random numbers, and refused if they change what a
+            module takes, gives or holds; "ignore" leaves them out untried, which the report says.
 
     Returns:
         The graph. Shapes are without batch and time; parameters are in physical units.
@@ -379,7 +382,7 @@ def export_to_nir(
         InvalidArgument: `dt` is not a positive finite number, or the like.
         ExportRefused: NIR can't hold the network; lists every layer that stands in the way.
     """
-    options = ExportOptions(soft_reset=soft_reset, ties=ties)
+    options = ExportOptions(soft_reset=soft_reset, ties=ties, hooks=hooks)
     return export_network(TARGET, net, example_input, save_path, dt, strict=strict, options=options)
 
 

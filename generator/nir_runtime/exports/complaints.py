@@ -47,6 +47,10 @@ class Complaints:
         """A module's path; the class for the network itself, and for what isn't part of it."""
         return self.paths.get(id(module)) or type(module).__name__
 
+    def place_or_network(self, module: nn.Module | None) -> str:
+        """A module's place; the network's for what is no module's."""
+        return self.place(self._net if module is None else module)
+
     def note(self, what: str, advice: str) -> None:
         """A problem with the module that the trace is in, or with the network outside of any."""
         place = self._inside[-1] if self._inside else type(self._net).__name__

@@ -37,10 +37,15 @@ def wrong_axes(target: Target, layout: Layout, module: nn.Module, x: Signal) -> 
         )
 
 
+def computes_weights(hook: object) -> bool:
+    """Whether a hook is torch's own, and makes a layer's weights anew at each call."""
+    return type(hook).__module__.startswith("torch.nn.utils.")
+
+
 def weights_of_hooks(module: nn.Module) -> Iterator[Complaint]:
     """A layer whose weights are made anew by a hook at each call."""
     for hook in module._forward_pre_hooks.values():
-        if type(hook).__module__.startswith("torch.nn.utils."):
+        if computes_weights(hook):
             yield (
                 f"has its weights computed at each call, by {type(hook).__name__}",
                 "make them permanent first (remove_weight_norm, remove_spectral_norm, "
@@ -88,6 +93,23 @@ def without_its_state(module: nn.Module) -> Complaint:
         "pass on the layer's own state from step to step, and None (or nothing) at the first",
     )
 
+
+def dropped_state(module: nn.Module) -> Complaint:
+    """A layer whose state its caller keeps, and whose network drops it at the end of a step."""
+    return (
+        f"starts anew at each call of the network, which drops its state; a {type(module).__name__}"
+        " remembers nothing, and NIR's nodes go on from step to step",
+        "return the state beside the output, and take it as a further argument of the forward; or "
+        "loop over time in the forward",
+    )
+
+
+NOT_RANDOM = "draw them outside of the network, and give them to it as an input"
+
+AUTOCAST: Complaint = (
+    "is called under torch.autocast, which computes some layers in another precision",
+    "export outside of autocast, and without it in the forward",
+)
 
 STARTED_ELSEWHERE: Complaint = (
     "is given a state of the network's own making, and NIR has no field for where a state starts",

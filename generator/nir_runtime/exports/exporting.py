@@ -32,7 +32,7 @@ from nir_runtime.exports.pruning import without_junctions, without_unused
 from nir_runtime.exports.soft_reset import decomposed
 from nir_runtime.exports.traces import Call, Reader, Trace
 from nir_runtime.exports.tracing import trace
-from nir_runtime.reports.export_report import ExportLog
+from nir_runtime.reports.export_report import HOOKS_LEFT_OUT, ExportLog
 from nir_runtime.sites import DEFAULT_OPTIONS, ExportOptions
 from nir_runtime.target import Target
 
@@ -70,7 +70,6 @@ def export_network(
 
     Warns:
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
-        UserWarning: modules have forward hooks, which NIR doesn't hold.
     """
     _demand_arguments(net, save_path, dt, options)
     log = ExportLog(target, net, float(dt), options)
@@ -81,7 +80,7 @@ def export_network(
         traced = folded(without_junctions(used))
         log.calls = traced.calls
         if strict:
-            _refuse_annotated(traced.calls)
+            _refuse_inexact(traced)
         named = names(traced, net)
         graph = _assembled(traced, named)
         flat = _complete(graph, traced, named)
@@ -213,10 +212,14 @@ def _annotated(calls: Iterable[Call]) -> list[tuple[str, str]]:
     return [(_path(call), "; ".join(call.annotations)) for call in calls if call.annotations]
 
 
-def _refuse_annotated(calls: Iterable[Call]) -> None:
+def _refuse_inexact(trace: Trace) -> None:
     problems = [
         Problem(path, why, "change the layer, or export with strict=False, and annotate the node")
-        for path, why in _annotated(calls)
+        for path, why in _annotated(trace.calls)
+    ]
+    problems += [
+        Problem(path, HOOKS_LEFT_OUT, 'remove the hooks, or export with hooks="check"')
+        for path in trace.hooked
     ]
     if problems:
         raise ExportRefused(problems)
@@ -230,9 +233,4 @@ def _warnings(trace: Trace) -> Iterable[tuple[type[Warning], str]]:
         yield (
             AnnotatedWarning,
             f"exact only for a reader of the nodes' metadata (strict=True refuses them):{listed}",
-        )
-    if trace.hooked:
-        yield (
-            UserWarning,
-            f"forward hooks were not run and are not exported, of: {', '.join(trace.hooked)}",
         )

@@ -3,69 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+import random
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
+from nir_runtime.exports.snapshots import Snapshot
+
 
 @contextlib.contextmanager
-def preserved(net: nn.Module, is_executed: Callable[[nn.Module], bool]) -> Iterator[None]:
-    """Inside, a forward of `net` may run; afterwards its modules are as before, also on failure.
+def preserved(
+    net: nn.Module, is_executed: Callable[[nn.Module], bool], packages: Iterable[str] = ()
+) -> Iterator[Snapshot]:
+    """Inside, a forward of `net` may run; afterwards all is as before, also on failure.
 
-    Restored are all modules' attributes, the contents of dictionaries, lists and sets among them
-    (parameters, buffers, memories, hooks), the numbers in the tensors of modules whose forward
-    is executed, and the state of torch's random numbers. The cost is one shallow copy of each
-    module's `__dict__`, and one of the tensors that executed modules hold themselves.
+    Restored are all modules' attributes, the contents of their dictionaries, lists and deques
+    (parameters, buffers, memories, hooks); of modules whose forward is executed also the numbers
+    in their tensors, and whatever objects their code reaches; and the states of the random numbers
+    of torch, NumPy and Python. Gives the snapshot that is restored.
     """
-    restorers = [_keep_attributes(module) for module in net.modules()]
-    restorers += [_keep_numbers(t) for m in net.modules() if is_executed(m) for t in _tensors(m)]
+    before = Snapshot(net, is_executed, packages)
+    with same_random_numbers():
+        try:
+            yield before
+        finally:
+            before.restore()
+
+
+@contextlib.contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Random numbers drawn inside are drawn again afterwards."""
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    python, arrays = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=gpus):
         try:
             yield
         finally:
-            for restore in restorers:
-                restore()
+            if not _are_equal(arrays, np.random.get_state()):
+                np.random.set_state(arrays)
+            if random.getstate() != python:
+                random.setstate(python)
 
 
-def _keep_attributes(module: nn.Module) -> Callable[[], None]:
-    attributes = dict(module.__dict__)
-    contents = [(value, value.copy()) for value in attributes.values() if _is_container(value)]
-
-    def restore() -> None:
-        module.__dict__.clear()
-        module.__dict__.update(attributes)
-        for container, content in contents:
-            _refill(container, content)
-
-    return restore
-
-
-def _is_container(value: object) -> bool:
-    return isinstance(value, (dict, list, set))
-
-
-def _refill(container: Any, content: Any) -> None:
-    container.clear()
-    if isinstance(container, list):
-        container.extend(content)
-    else:
-        container.update(content)
-
-
-def _tensors(module: nn.Module) -> list[torch.Tensor]:
-    return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-
-
-def _keep_numbers(tensor: torch.Tensor) -> Callable[[], None]:
-    numbers = tensor.detach().clone()
-
-    def restore() -> None:
-        # Writing marks a tensor as changed for autograd, so only what did change is written.
-        if not torch.equal(tensor, numbers):
-            with torch.no_grad():
-                tensor.copy_(numbers)
-
-    return restore
+def _are_equal(a: object, b: object) -> bool:
+    return repr(a) == repr(b) and all(map(np.array_equal, a, b))  # type: ignore[call-overload]

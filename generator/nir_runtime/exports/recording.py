@@ -82,10 +82,10 @@ def _are_the_same(a: Call, b: Call) -> bool:
     """Whether two calls are of one layer without state, or of functions that compute the same."""
     if a.layer is not b.layer or (a.path, a.part) != (b.path, b.part) or is_stateful(a.node):
         return False
-    return a.layer is not None or _are_equal(a.node, b.node)
+    return a.layer is not None or are_equal(a.node, b.node)
 
 
-def _are_equal(a: nir.NIRNode, b: nir.NIRNode) -> bool:
+def are_equal(a: nir.NIRNode, b: nir.NIRNode) -> bool:
     """Whether two nodes have the same fields."""
     if type(a) is not type(b):
         return False

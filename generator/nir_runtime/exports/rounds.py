@@ -33,13 +33,19 @@ class _Layer:
     """The calls so far of a layer with state.
 
     Attributes:
+        module: the layer.
         count: how many.
         reads, gives: what the first of them read, and its output.
+        single: whether the first was given one step, and not one of a loop's or a sequence's.
+        continues: whether the first was given the state that the step before had left.
     """
 
+    module: nn.Module
     count: int = 0
     reads: Signal | None = None
     gives: Signal | None = None
+    single: bool = False
+    continues: bool = False
 
 
 class Rounds:
@@ -49,9 +55,11 @@ class Rounds:
         most: how many steps of time there were so far.
     """
 
-    def __init__(self, target: Target, recorder: Recorder) -> None:
+    def __init__(self, target: Target, recorder: Recorder, earlier: Rounds | None = None) -> None:
+        """Take the calls of the step before, whose states the layers may go on from."""
         self.target = target
         self.most = 0
+        self._earlier = earlier
         self._recorder = recorder
         self._layers: dict[int, _Layer] = {}
 
@@ -90,15 +98,26 @@ class Rounds:
         if calling.remembers:
             return True
         signals = signals_in(given)
-        if layer.gives is None:
-            return not signals
-        last = layer.count - 1
-        if "y" in calling.takes and signals:
-            y = signals.pop(0)
-            if y.sources != layer.gives.sources or y.leading.step != last:
-                return False
-        held = [(id(h.layer), h.call, h.variable) for h in signals if isinstance(h, Held)]
-        return held == [(id(module), last, variable) for variable in variables]
+        if layer.gives is not None:
+            return _is_state_of(signals, layer, calling, variables)
+        if signals and self._earlier is not None:
+            layer.continues = _is_state_of(signals, self._earlier._of(module), calling, variables)
+            return layer.continues
+        return not signals
+
+    def last_call(self, module: nn.Module) -> int:
+        """The number of a layer's last call, counted from 0."""
+        return self._of(module).count - 1
+
+    def dropped(self, *, whole_sequence: bool) -> Iterator[nn.Module]:
+        """The layers that were not given the state which the step before had left.
+
+        What takes whole sequences may start anew with each.
+        """
+        for layer in self._layers.values():
+            remembers = self.calling(layer.module).remembers
+            if layer.single and not (remembers or layer.continues or whole_sequence):
+                yield layer.module
 
     def started_elsewhere(self, given: Sequence[Any], call: Call | None) -> Iterator[Complaint]:
         """A first call with a state of the network's own making that isn't where NIR starts."""
@@ -121,6 +140,7 @@ class Rounds:
         layer = self._of(module)
         if layer.gives is None:
             layer.reads, layer.gives = x.copy(), y.copy()  # the forward may change its own
+            layer.single = len(x.leading.shape) == 1 and not (x.leading.inside or x.leading.looped)
         layer.count += 1
         self.most = max(self.most, layer.count)
         y.leading = y.leading.at(layer.count - 1)
@@ -133,7 +153,22 @@ class Rounds:
         return states.returned(y, calling, held)
 
     def _of(self, module: nn.Module) -> _Layer:
-        return self._layers.setdefault(id(module), _Layer())
+        if id(module) not in self._layers:
+            self._layers[id(module)] = _Layer(module)
+        return self._layers[id(module)]
+
+
+def _is_state_of(
+    signals: list[Signal], layer: _Layer, calling: Calling, variables: Sequence[str]
+) -> bool:
+    """Whether these are what a layer's last call left."""
+    last = layer.count - 1
+    if "y" in calling.takes and signals:
+        y = signals.pop(0)
+        if layer.gives is None or y.sources != layer.gives.sources or y.leading.step != last:
+            return False
+    held = [(id(h.layer), h.call, h.variable) for h in signals if isinstance(h, Held)]
+    return held == [(id(layer.module), last, variable) for variable in variables]
 
 
 class Written:
@@ -151,7 +186,14 @@ class Written:
         if not isinstance(value, Signal) or tensor.shape[1:] != value.shape:
             return False
         buffer = self._written.setdefault(id(tensor), _Buffer(tensor, tensor._version))
-        buffer.steps[range(len(tensor))[first]] = value
+        if not value.binary and torch.promote_types(tensor.dtype, value.dtype) != tensor.dtype:
+            raise Unsupported(
+                f"writes a signal of {value.dtype} into a tensor of {tensor.dtype}, and rounds it",
+                f"make the tensor with dtype={value.dtype}",
+            )
+        # As it is now: the forward may change its own.
+        step = value.handed_on() if isinstance(value, Held) else value.copy()
+        buffer.steps[range(len(tensor))[first]] = step
         return True
 
     def result(self, value: Any) -> Any:

@@ -114,6 +114,8 @@ class Signal(torch.Tensor):
     binary: bool
     uncertain: bool
     memory: Memory
+    _dtype: torch.dtype
+    _device: torch.device
 
     @staticmethod
     def __new__(
@@ -133,6 +135,7 @@ class Signal(torch.Tensor):
             cls, (*leading.shape, *features), dtype=dtype, device=device
         )
         self.leading, self.features = leading, features
+        self._dtype, self._device = dtype, device
         self.recorder = recorder
         self.sources = sources
         self.binary = binary
@@ -140,6 +143,16 @@ class Signal(torch.Tensor):
         self.memory = memory or Memory()
         self.memory.tensors += 1
         return self
+
+    # What torch tells of a tensor by asking the tensor's class; often asked, and known here.
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return self._device
 
     def successor(
         self,

@@ -33,16 +33,20 @@ class Held(Signal):
 
     def handed_on(self) -> Held:
         """The same in another tensor, as `detach` gives it."""
-        return _held(self, self.layer, self.call, self.variable)
+        return _held(self, self.layer, self.call, self.variable, type(self))
 
     def collected(self) -> Held:
         """A record of it among others."""
-        return _held(self, self.layer, -1, self.variable)
+        return _held(self, self.layer, -1, self.variable, type(self))
 
 
-def _held(like: Signal, layer: nn.Module, call: int, variable: str) -> Held:
+class Hidden(Held):
+    """A variable that a layer remembers by itself, where a forward reads it there."""
+
+
+def _held(like: Signal, layer: nn.Module, call: int, variable: str, cls: type[Held] = Held) -> Held:
     made = Signal.__new__(
-        Held, like.leading, like.features, like.dtype, like.device, like.recorder, ()
+        cls, like.leading, like.features, like.dtype, like.device, like.recorder, ()
     )
     assert isinstance(made, Held)
     made.layer, made.call, made.variable = layer, call, variable
@@ -52,6 +56,11 @@ def _held(like: Signal, layer: nn.Module, call: int, variable: str) -> Held:
 def held(like: Signal, layer: nn.Module, call: int, variables: Sequence[str]) -> dict[str, Held]:
     """A layer's state behind a call, of the shape of a signal."""
     return {variable: _held(like, layer, call, variable) for variable in variables}
+
+
+def hidden(like: Signal, layer: nn.Module, call: int, variables: Sequence[str]) -> dict[str, Held]:
+    """The same, where the layer remembers it."""
+    return {variable: _held(like, layer, call, variable, Hidden) for variable in variables}
 
 
 def returned(y: Any, calling: Calling, state: Mapping[str, Held]) -> Any:
@@ -74,7 +83,7 @@ def is_state(value: object) -> bool:
         return bool(value) and all(item is None or is_state(item) for item in value)
     if isinstance(value, Mapping):
         return bool(value) and is_state(list(value.values()))
-    return isinstance(value, Held)
+    return isinstance(value, Held) and not isinstance(value, Hidden)
 
 
 def layers_in(result: Any) -> dict[int, nn.Module]:
@@ -96,14 +105,29 @@ def without_states(result: Any) -> Any:
     return without_states(outputs[0]) if len(outputs) == 1 else tuple(outputs)
 
 
-def operate(function: Callable[..., Any], args: Sequence[Any]) -> Held | None:
+def operate(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> torch.Tensor | None:
     """What stands in for a torch function of states; None where it computes with them."""
+    if function is torch.zeros_like:  # asks for the shape alone
+        with torch._C.DisableTorchFunctionSubclass():
+            return torch.zeros(args[0].shape, dtype=args[0].dtype, device=args[0].device)
     held = signals_in(args)
-    if function in _HANDING_ON and len(held) == 1:
-        return held[0].handed_on() if isinstance(held[0], Held) else None
+    if function in _HANDING_ON and len(held) == 1 and isinstance(held[0], Held):
+        return held[0].handed_on() if _keeps_dtype(function, args, kwargs) else None
     if function in _COLLECTING and all(isinstance(signal, Held) for signal in held):
         return held[0].collected()  # type: ignore[attr-defined]
     return None
+
+
+def _keeps_dtype(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> bool:
+    """Whether a function gives a state in the precision in which it is, as far as one can try."""
+    dtype = args[0].dtype
+    tried = [torch.empty(0, dtype=a.dtype) if isinstance(a, Signal) else a for a in args]
+    made = function(*tried, **kwargs)
+    return not isinstance(made, Tensor) or made.dtype == dtype
 
 
 _HANDING_ON = frozenset(

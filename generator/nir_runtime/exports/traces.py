@@ -92,7 +92,7 @@ class Trace:
         calls: in the order of execution.
         outputs: in the order in which the forward returns them.
         skipped: the layers that pass on what they are given, by path.
-        hooked: the modules whose forward hooks were not run.
+        hooked: the modules whose forward hooks were left out at the caller's word.
         returned: the layers whose states the forward returns besides, by their ids.
     """
 

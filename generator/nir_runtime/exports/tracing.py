@@ -5,19 +5,22 @@ know are leaves: each is converted into its node where it is called, and answers
 the shape that the node gives. Modules that a user wrote, and plain containers, are run through.
 All that stands in the way of an export is collected, and raised at once when the forward is done.
 
-For the duration of a trace `torch.nn.Module.__call__` is patched, as torch.fx does it: one trace
-at a time runs in a process, and modules called by other threads meanwhile run as ever. Hooks of
-the network are not run.
+For the duration of a trace each module of the network has a call of its own, in place of torch's;
+other modules, and other threads' traces by torch.fx, have nothing to do with that.
+
+A trace sees what a forward does to its signals. That it does nothing else is found out besides: it
+is traced a second time from where the first left off, and all that it can reach is compared.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nir
@@ -29,10 +32,23 @@ from nir_runtime.contract import shapes
 from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.contract.primitives import SPIKING
 from nir_runtime.errors import ExportRefused, InvalidArgument
-from nir_runtime.exports import containers, demands, operations, refusing, states, ties
+from nir_runtime.exports import (
+    containers,
+    demands,
+    hooks,
+    operations,
+    overrides,
+    refusing,
+    second_step,
+    side_effects,
+    states,
+    ties,
+    unchanging,
+)
 from nir_runtime.exports.complaints import Complaints
 from nir_runtime.exports.containers import FedBack
 from nir_runtime.exports.demands import Complaint, mapped_base
+from nir_runtime.exports.hidden_states import HiddenStates
 from nir_runtime.exports.layout import (
     Example,
     Examples,
@@ -43,16 +59,18 @@ from nir_runtime.exports.layout import (
 )
 from nir_runtime.exports.places import bare_name, full_name, within
 from nir_runtime.exports.preserving import preserved
-from nir_runtime.exports.recording import Recording
+from nir_runtime.exports.recording import Recording, are_equal
 from nir_runtime.exports.refusing import Unsupported
 from nir_runtime.exports.reshaping import TimeTaken
 from nir_runtime.exports.rounds import Rounds, Written
 from nir_runtime.exports.signals import Leading, Memory, Signal, Sources, signals_in
+from nir_runtime.exports.snapshots import Snapshot
 from nir_runtime.exports.states import Held
 from nir_runtime.exports.traces import Call, Port, Trace
-from nir_runtime.imports.building import LoadState, ReadState
+from nir_runtime.imports.building import LoadState, ReadState, TakeState, graph_names, memory
+from nir_runtime.imports.normalized import Normalized
 from nir_runtime.imports.recurrence import Recurrent
-from nir_runtime.sites import DEFAULT_OPTIONS, Chain, ExportOptions, ExportSite, Shape
+from nir_runtime.sites import DEFAULT_OPTIONS, Chain, ExportOptions, ExportSite, Refused, Shape
 from nir_runtime.target import Exporter, Target
 
 
@@ -112,71 +130,82 @@ def _traced(
     options: ExportOptions,
 ) -> Trace:
     examples = examples_of(target, net, example_input, layout)
-    tracer = _Tracer(target, net, layout, dt, options)
-    with _patched(tracer.call), preserved(net, tracer.is_traced_through), torch.no_grad():
+    step = _Step(_Modules(target, net), layout, dt, options)
+    with preserved(net, step.modules.runs_users_code, target.packages) as found, torch.no_grad():
+        tracer = _Tracer(step)
         try:
-            return tracer.run(examples)
+            traced = tracer.run(examples, found)
+            if step.modules.has_users_code:
+                _demand_the_same_again(tracer, traced, examples, found)
         except ExportRefused as refusal:
             refusal.converted = tracer.record.finish()
             raise
+    return traced
+
+
+def _demand_the_same_again(
+    tracer: _Tracer, traced: Trace, examples: Examples, found: Snapshot
+) -> None:
+    """Refuse a network whose second step, from where the first left off, is another one."""
+    step = tracer.step
+    net, target = step.modules.net, step.modules.target
+    between = Snapshot(net, step.modules.runs_users_code, target.packages, layers=False)
+    second = _Tracer(step, earlier=_Earlier(tracer, between))
+    tracer.later = second
+    again = second.run(examples, found)
+    complaints = second.complaints
+    complaints.take(second_step.kept_between(between, complaints.place_or_network))
+    difference = second_step.difference(traced, again)
+    if difference is not None and not complaints.problems:
+        complaints.note(
+            f"its second step differs from the first: {difference}",
+            "let each call compute the same of its input, whatever the time and whatever came "
+            "before; random numbers and counters belong outside of the forward",
+        )
+    if complaints.problems:
+        raise complaints.refusal()
 
 
 class _Halt(Exception):
     """Tracing can't go on; the reason is among the complaints."""
 
 
-class _Tracer:
-    """The state of one trace. Implements `signals.Recorder` and `containers.Loops`."""
+class _Modules:
+    """Which of a network's modules are layers, and whose code the others run.
 
-    def __init__(
-        self, target: Target, net: nn.Module, layout: Layout, dt: float, options: ExportOptions
-    ) -> None:
+    Attributes:
+        layers: the modules that are converted, and not run.
+        has_users_code: whether there is a module that runs another's code than torch's, the
+            framework's or ours.
+    """
+
+    def __init__(self, target: Target, net: nn.Module) -> None:
         self.target = target
         self.net = net
-        self.layout = layout
-        self.dt = dt
-        self.options = options
-        self.record = Recording(inputs=0)
-        self.complaints = Complaints(net, ("torch", "nir", "nir_runtime", *target.packages))
-        self.hooked: dict[str, None] = {}
-        self.skipped: dict[str, nn.Module] = {}
-        self.rounds = Rounds(target, self)
-        self.written = Written()
-        self.fed_back: dict[nn.Module, FedBack] = {}
+        self._imported = {
+            id(module)
+            for graph in net.modules()
+            if isinstance(graph, fx.GraphModule) and graph_names(graph) is not None
+            for module in graph.modules()
+        }
+        self.layers: list[nn.Module] = []
+        self._users: set[int] = set()
+        self._sort()
+        self.has_users_code = bool(self._users)
 
-    def run(self, examples: Examples) -> Trace:
-        """Call the network; raises all problems at once."""
-        self.record = Recording(len(examples.names))
-        sources = [self._source(tensor, k) for k, tensor in enumerate(examples.all)]
-        args, others = sources[: len(examples.positional)], sources[len(examples.positional) :]
-        try:
-            result = self.call(self.net, args, dict(zip(examples.by_keyword, others, strict=True)))
-        except TimeTaken:
-            raise
-        except _Halt:
-            raise self.complaints.refusal() from None
-        except Exception as error:
-            raise self.complaints.failure(error) from error
-        outputs = self._outputs(result)
-        if self.complaints.problems:
-            raise self.complaints.refusal() from self.complaints.cause
-        return Trace(
-            inputs=tuple(map(_port, examples.names, sources)),
-            calls=self.record.finish(),
-            outputs=tuple(map(self.record.resolved, outputs)),
-            skipped=self.skipped,
-            hooked=tuple(self.hooked),
-            returned=states.layers_in(result),
-        )
-
-    def _source(self, example: torch.Tensor, number: int) -> Signal:
-        """A signal that enters the network."""
-        shape, axes = tuple(example.shape), self.layout.axes
-        return Signal(
-            Leading(shape[:axes]), shape[axes:], example.dtype, example.device, self, (number,)
-        )
-
-    # Modules
+    def _sort(self) -> None:
+        """Walk down to the layers. The modules inside of a layer are its own affair."""
+        pending, seen = [self.net], {id(self.net)}
+        while pending:
+            module = pending.pop()
+            if not self.is_traced_through(module):
+                self.layers.append(module)
+                continue
+            if self._runs_users_code(module):
+                self._users.add(id(module))
+            children = [m for m in module.children() if id(m) not in seen]
+            seen.update(map(id, children))
+            pending.extend(reversed(children))
 
     def is_traced_through(self, module: nn.Module) -> bool:
         """Whether a module's forward is run, so that what it calls is seen."""
@@ -189,6 +218,17 @@ class _Tracer:
             or (not self._runs_in_order(cls) and within(cls.__module__, self._not_run))
         )
 
+    def runs_users_code(self, module: nn.Module) -> bool:
+        """Whether a module's forward is run and isn't torch's, the framework's or ours."""
+        return id(module) in self._users
+
+    def _runs_users_code(self, module: nn.Module) -> bool:
+        if "forward" in vars(module):
+            return True
+        cls = type(module)
+        ours = isinstance(module, (LoadState, ReadState, TakeState)) or id(module) in self._imported
+        return not (ours or self._runs_in_order(cls) or cls in self.target.containers)
+
     def _runs_in_order(self, cls: type[nn.Module]) -> bool:
         """Whether a class is one of the plainest containers."""
         return cls in (nn.Sequential, *self.target.in_order)
@@ -198,18 +238,193 @@ class _Tracer:
         """The packages whose modules are layers, but for the plainest containers."""
         return ("torch.nn", *self.target.packages)
 
+
+@dataclass
+class _Step:
+    """A step of a network, which may be traced more than once.
+
+    Attributes:
+        modules: the network's.
+        layout, dt, options: as `trace` has them.
+        chains: what layers were converted into, by the layer and what reached it.
+        checked: the classes that were looked at, and what is wrong with them.
+        has_global_hooks: whether hooks run beside all modules.
+    """
+
+    modules: _Modules
+    layout: Layout
+    dt: float
+    options: ExportOptions
+    chains: dict[Any, tuple[ExportSite, Chain | None]] = field(default_factory=dict)
+    checked: dict[type[nn.Module], list[Complaint]] = field(default_factory=dict)
+    has_global_hooks: bool = field(default_factory=hooks.has_global_hooks)
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """The step before, and what it left behind."""
+
+    tracer: _Tracer
+    left: Snapshot
+
+
+class _Tracer:
+    """The state of one trace. Implements `signals.Recorder` and `containers.Loops`.
+
+    Attributes:
+        later: the trace of the next step, which what is left of this one is handed to.
+    """
+
+    def __init__(self, step: _Step, earlier: _Earlier | None = None) -> None:
+        self.step = step
+        self.target = target = step.modules.target
+        self.net = step.modules.net
+        self.layout, self.dt, self.options = step.layout, step.dt, step.options
+        self.earlier = earlier
+        self.later: _Tracer | None = None
+        self.record = Recording(inputs=0)
+        not_users = ("torch", "nir", "nir_runtime", *target.packages)
+        self.complaints = Complaints(self.net, not_users)
+        self.effects = side_effects.SideEffects(not_users)
+        self.hidden = HiddenStates(target, self)
+        self.first_calls = unchanging.FirstCalls()
+        self.hooked: list[hooks.Hooked] = []
+        self.skipped: dict[str, nn.Module] = {}
+        before = earlier.tracer.rounds if earlier else None
+        self.rounds: Rounds = Rounds(target, self, before)
+        self.written = Written()
+        self.fed_back: dict[nn.Module, FedBack] = {}
+        self.result: Any = None
+
+    def run(self, examples: Examples, found: Snapshot) -> Trace:
+        """Call the network; raises all problems at once.
+
+        Args:
+            examples: what it takes.
+            found: the network as it was before.
+        """
+        self.record = Recording(len(examples.names))
+        sources = [self._source(tensor, k) for k, tensor in enumerate(examples.all)]
+        args, others = sources[: len(examples.positional)], sources[len(examples.positional) :]
+        kwargs = dict(zip(examples.by_keyword, others, strict=True))
+        if self.earlier:
+            kwargs |= second_step.handed_back(self.net, examples, self.earlier.tracer.result)
+        try:
+            self.result = result = self._observed(found, args, kwargs)
+        except TimeTaken:
+            raise
+        except _Halt:
+            raise self.complaints.refusal() from None
+        except Exception as error:
+            raise self.complaints.failure(error) from error
+        outputs = self._outputs(result)
+        self._account_for_the_rest(found)
+        if self.complaints.problems:
+            raise self.complaints.refusal() from self.complaints.cause
+        return Trace(
+            inputs=tuple(map(_port, examples.names, sources)),
+            calls=self.record.finish(),
+            outputs=tuple(map(self.record.resolved, outputs)),
+            skipped=self.skipped,
+            hooked=self._left_out_hooks(),
+            returned=states.layers_in(result),
+        )
+
+    def _observed(self, found: Snapshot, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What the network returns; where a user's code runs, that is watched."""
+        modules = (*self.net.modules(), *found.unregistered)
+        with _called_by(self.call, modules), self._others_refused():
+            if not self.step.modules.has_users_code:
+                return self.call(self.net, args, kwargs)
+            with self.hidden.hidden(self.step.modules.layers), self.effects.watching():
+                own_call = _has_own_call(type(self.net))
+                return self.net(*args, **kwargs) if own_call else self.call(self.net, args, kwargs)
+
+    def _left_out_hooks(self) -> tuple[str, ...]:
+        """The modules whose hooks nobody looked at."""
+        if self.options.hooks == "check":
+            return ()
+        return tuple(dict.fromkeys(self.complaints.place(h.module) for h in self.hooked))
+
+    @contextlib.contextmanager
+    def _others_refused(self) -> Iterator[None]:
+        """Inside, modules that the network doesn't have are refused where they read signals."""
+        if not self.step.modules.has_users_code:
+            yield
+            return
+        thread = threading.get_ident()
+
+        def refuse(module: nn.Module, args: Any) -> None:
+            if threading.get_ident() == thread and signals_in(args):
+                self._problem_of(module, demands.UNREGISTERED)
+                raise _Halt
+
+        handle = nn.modules.module.register_module_forward_pre_hook(refuse)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _account_for_the_rest(self, found: Snapshot) -> None:
+        """Note what the forward did besides what its signals show."""
+        if self.step.modules.has_users_code:
+            self._account_for_layers(found)
+        if self.options.hooks == "check" and not self.earlier:
+            for hooked in self.hooked:
+                variables = memory(self.target, hooked.module)
+                with self.complaints.inside(hooked.module):
+                    for complaint in hooks.complaints(hooked, self.net, variables):
+                        self.problem(*complaint)
+
+    def _account_for_layers(self, found: Snapshot) -> None:
+        """Note what the forward did to layers, and to nobody's numbers."""
+        sequence = self.rounds.most > 1 or self.layout.axes > 1
+        for layer, complaint in self.hidden.left(whole_sequence=sequence):
+            self._problem_of(layer, complaint)
+        through = self.step.modules.is_traced_through
+        for change in found.changes():
+            if change.module is not None and not through(change.module):
+                self._problem_of(change.module, unchanging.changed(change.name))
+        for layer in self.step.modules.layers:
+            for complaint in unchanging.written_tensors(layer, self.effects):
+                self._problem_of(layer, complaint)
+        for line in dict.fromkeys(self.effects.draws):
+            self.problem(f"its forward draws random numbers ({line})", demands.NOT_RANDOM)
+        if self.earlier:
+            for layer in self.rounds.dropped(whole_sequence=sequence):
+                self._problem_of(layer, demands.dropped_state(layer))
+
+    def _problem_of(self, layer: nn.Module, complaint: Complaint) -> None:
+        with self.complaints.inside(layer):
+            self.problem(*complaint)
+
+    def _source(self, example: torch.Tensor, number: int) -> Signal:
+        """A signal that enters the network."""
+        shape, axes = tuple(example.shape), self.layout.axes
+        return Signal(
+            Leading(shape[:axes]), shape[axes:], example.dtype, example.device, self, (number,)
+        )
+
+    # Modules
+
     def call(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What stands in for `module(*args, **kwargs)`."""
-        self._note_hooks(module)
-        system = getattr(module, "dynamics", None)
         with self.complaints.inside(module):
-            if isinstance(system, Recurrent):
-                inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
-                result = containers.hosted(self, system, inputs)
-                return self.rounds.returned(module, result, inputs[0])
-            if self.is_traced_through(module) and self.target.way(type(module)) is None:
-                return module.forward(*args, **kwargs)
-            return self._layer(module, args, kwargs)
+            result = self._called(module, args, kwargs)
+        if self.step.has_global_hooks or hooks.has_hooks(module):
+            self.hooked.append(hooks.Hooked(module, tuple(args), kwargs, result))
+        return result
+
+    def _called(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What a module returns, without its hooks."""
+        system = getattr(module, "dynamics", None)
+        if isinstance(system, Recurrent):
+            inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
+            result = containers.hosted(self, system, inputs)
+            return self.rounds.returned(module, result, inputs[0])
+        if self.step.modules.is_traced_through(module) and self.target.way(type(module)) is None:
+            return module.forward(*args, **kwargs)
+        return self._layer(module, args, kwargs)
 
     def _layer(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What a layer returns, which is converted, not executed."""
@@ -217,6 +432,7 @@ class _Tracer:
         if not signals:
             self.problem(*demands.OF_A_CONSTANT)
             raise _Halt
+        self._demand_of_this_step(signals)
         x = signals[0]
         way = self.target.way(type(module))
         if way is None and self._exporter(module) is None:
@@ -233,6 +449,8 @@ class _Tracer:
 
     def _at_its_step(self, module: nn.Module, x: Signal, given: list[Any]) -> Any:
         """What a layer returns at this step of time; it is converted at the first."""
+        for complaint in self.hidden.before_call(module):
+            self.problem(*complaint)
         wrong = self.rounds.complaint(module, x, given)
         if wrong is not None:
             self.problem(*wrong)
@@ -246,7 +464,9 @@ class _Tracer:
             y = self._converted(module, x)
             for complaint in self.rounds.started_elsewhere(given, self.record.last()):
                 self.problem(*complaint)
-        return self.rounds.returned(module, self.rounds.note(module, x, y), y)
+        y = self.rounds.note(module, x, y)
+        self.hidden.after_call(module, y, self.rounds.last_call(module))
+        return self.rounds.returned(module, y, y)
 
     def _given(
         self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -290,9 +510,8 @@ class _Tracer:
 
     def _converted(self, module: nn.Module, x: Signal) -> Signal:
         """The signal behind a mapped layer."""
-        site = self._site(module, x)
         try:
-            chain = self._chain(module, site, x.dtype)
+            site, chain = self._converted_once(module, x)
             features = None if chain is None else _features(chain, x.features)
         except ExportRefused as refusal:
             self.complaints.take(refusal.problems)
@@ -308,6 +527,36 @@ class _Tracer:
             self.skipped[self.complaints.paths.get(id(module), "")] = module
             return x
         return self._chained(module, site, chain, features, x)
+
+    def _converted_once(self, module: nn.Module, x: Signal) -> tuple[ExportSite, Chain | None]:
+        """What a layer is converted into, and where; as in the step before, if there was one."""
+        reached = (id(module), x.features, x.leading.shape, x.dtype, x.binary)
+        if self.earlier and reached in self.step.chains:
+            return self.step.chains[reached]
+        site = self._site(module, x)
+        chain = self._chain(module, site, x.dtype)
+        for complaint in self._inner_complaints(module, x, chain):
+            self.problem(*complaint)
+        self.step.chains[reached] = site, chain
+        return site, chain
+
+    def _inner_complaints(
+        self, module: nn.Module, x: Signal, chain: Chain | None
+    ) -> Iterator[Complaint]:
+        """What is wrong with the modules inside of a layer."""
+        inside = module._modules and not isinstance(module, Normalized)
+        if chain is None or not inside or module is not self._system(module):
+            return iter(())
+
+        def node_of(inner: nn.Module) -> nir.NIRNode | None:
+            try:
+                made = self._chain(inner, self._site(inner, x), x.dtype)
+            except (ExportRefused, shapes.ShapeMismatch):
+                return None
+            return None if made is None else made.node
+
+        nodes = (*chain.before, chain.node, *chain.then, *chain.feedback)
+        return overrides.inner_modules(self.target, module, nodes, node_of, are_equal)
 
     def _site(self, module: nn.Module, x: Signal) -> ExportSite:
         """The place where a layer reads `x`. One that takes several axes itself merges them."""
@@ -327,7 +576,8 @@ class _Tracer:
         exporter = self._exporter(module)
         if exporter is None:
             raise site.refuse(*demands.unmapped(self.target, type(module)))
-        made = exporter(self._system(module), site)
+        with self.hidden.shown(module), self.effects.quiet():
+            made = exporter(self._system(module), site)
         if isinstance(made, tuple):
             return None
         chain = made if isinstance(made, Chain) else Chain(made)
@@ -421,12 +671,35 @@ class _Tracer:
         """What is wrong with a call of a layer, whatever the layer computes."""
         if id(module) not in self.complaints.paths:
             yield demands.UNREGISTERED
+        if _autocast(x.device.type):
+            yield demands.AUTOCAST
         yield from demands.wrong_axes(self.target, self.layout, module, x)
         yield from demands.weights_of_hooks(module)
+        if isinstance(self._exporter(module), Refused):
+            return  # what the mapping says of the class is enough
+        yield from self._class_complaints(type(module))
+        yield from overrides.replaced_methods(module)
+        if type(module) in self.target.exporters:
+            yield from overrides.other_functions(module)
+        if self.step.modules.has_users_code:
+            yield from self.first_calls.complaints(module, memory(self.target, module))
 
-    def _note_hooks(self, module: nn.Module) -> None:
-        if module._forward_hooks or module._forward_pre_hooks:
-            self.hooked[self.complaints.place(module)] = None
+    def _class_complaints(self, cls: type[nn.Module]) -> list[Complaint]:
+        """What is wrong with a layer's class."""
+        if cls not in self.step.checked:
+            self.step.checked[cls] = list(overrides.patched_class(self.target, cls))
+        return self.step.checked[cls]
+
+    def _demand_of_this_step(self, signals: Sequence[Signal]) -> None:
+        """Stop where a forward reads what the step before left."""
+        if self.earlier is None:
+            return
+        for signal in signals:
+            if signal.recorder is not self and not isinstance(signal, Held):
+                found = self.earlier.left.place_of(signal)
+                problem = second_step.from_before(found, self.complaints.place_or_network)
+                self.complaints.take([problem])
+                raise _Halt
 
     # Operations in a forward
 
@@ -434,15 +707,19 @@ class _Tracer:
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """What stands in for a torch function that was given a signal."""
+        if self.later is not None:
+            return self.later.operate(function, args, kwargs)
         if function in operations.QUERIES:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
-        if function is torch.Tensor.__setitem__ and self.written.take(*args):
-            return None
-        if any(isinstance(signal, Held) for signal in signals_in((args, kwargs))):
+        signals = signals_in((args, kwargs))
+        self._demand_of_this_step(signals)
+        if any(isinstance(signal, Held) for signal in signals):
             return self._of_states(function, args, kwargs)
         operation = operations.OPERATIONS.get(function)
         try:
+            if function is torch.Tensor.__setitem__ and self.written.take(*args):
+                return None
             if operation is None or not _takes(operation, args, kwargs):
                 name = bare_name(function)
                 raise Unsupported("no node stands for", refusing.advice(name))
@@ -454,7 +731,7 @@ class _Tracer:
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """What stands in for a torch function that was given a layer's state."""
-        result = states.operate(function, args)
+        result = states.operate(function, args, kwargs)
         if result is not None:
             return result
         refusal = Unsupported(*refusing.COMPUTES_WITH_STATE)
@@ -518,6 +795,8 @@ class _Tracer:
 
     def _output(self, name: str, value: object, where: str) -> Port:
         value = self.written.result(value)
+        if isinstance(value, Signal):
+            self._demand_of_this_step([value])
         if isinstance(value, Held):
             self.problem(f"forward returns a layer's state{where}", refusing.COMPUTES_WITH_STATE[1])
             return Port(name, ())
@@ -625,25 +904,45 @@ def _takes(operation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     return True
 
 
-_LOCK = threading.RLock()
+def _autocast(device: str) -> bool:
+    """Whether layers run in another precision than their own."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _has_own_call(cls: type[nn.Module]) -> bool:
+    """Whether a class does more in a call than to call its forward."""
+    defining = next(base for base in cls.__mro__ if "__call__" in vars(base))
+    return not within(defining.__module__, ("torch",))
 
 
 @contextlib.contextmanager
-def _patched(
-    call: Callable[[nn.Module, Sequence[Any], Mapping[str, Any]], Any],
+def _called_by(
+    call: Callable[[nn.Module, Sequence[Any], Mapping[str, Any]], Any], modules: Iterable[nn.Module]
 ) -> Iterator[None]:
-    """Inside, `module(...)` is `call(module, ...)` in this thread."""
-    with _LOCK:
-        original = nn.Module.__call__
-        thread = threading.get_ident()
+    """Inside, `module(...)` is `call(module, ...)` for these modules.
 
-        def patched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != thread:
-                return original(module, *args, **kwargs)
-            return call(module, args, kwargs)
+    `nn.Module.__call__` looks for an instance's own call first, where `module.compile()` puts one.
+    """
+    before = [(vars(module), vars(module).get(_OWN_CALL)) for module in modules]
+    for module in modules:
+        vars(module)[_OWN_CALL] = functools.partial(_own_call, call, module)
+    try:
+        yield
+    finally:
+        for attributes, held in before:
+            if held is None:
+                attributes.pop(_OWN_CALL, None)
+            else:
+                attributes[_OWN_CALL] = held
 
-        nn.Module.__call__ = patched  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            nn.Module.__call__ = original  # type: ignore[method-assign]
+
+_OWN_CALL = "_compiled_call_impl"
+
+
+def _own_call(
+    call: Callable[[nn.Module, Sequence[Any], Mapping[str, Any]], Any],
+    module: nn.Module,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    return call(module, args, kwargs)

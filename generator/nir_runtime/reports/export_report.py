@@ -27,6 +27,7 @@ from nir_runtime.target import Exporter, Target
 
 RETURNED = "the state that the forward returns is the node's own"
 UNREAD = "left out: no output needs it"
+HOOKS_LEFT_OUT = "its forward hooks are left out, and nobody looked at what they change"
 DECOMPOSED = "its reset by subtraction is written in NIR's own primitives"
 
 
@@ -40,6 +41,7 @@ class ExportLog:
         unread: what the network calls besides.
         skipped: the layers that pass on what they are given, by path.
         returned: the layers whose states the forward returns besides, by their ids.
+        hooked: the modules whose hooks were left out.
         refused: what NIR can't hold.
     """
 
@@ -51,6 +53,7 @@ class ExportLog:
     unread: Sequence[Call] = ()
     skipped: Mapping[str, nn.Module] = field(default_factory=dict)
     returned: Mapping[int, nn.Module] = field(default_factory=dict)
+    hooked: Sequence[str] = ()
     refused: Sequence[Entry] = ()
 
     def follow(self, traced: Trace, used: Trace) -> None:
@@ -63,6 +66,7 @@ class ExportLog:
         ]
         self.skipped = traced.skipped
         self.returned = traced.returned
+        self.hooked = traced.hooked
 
     @property
     def report(self) -> Report:
@@ -86,6 +90,8 @@ class ExportLog:
         yield from (_left_out(_place(call), call.layer, UNREAD) for call in self.unread)
         for path, layer in self.skipped.items():
             yield _left_out(path, layer, f"skipped: {self._why(layer)}")
+        for path in self.hooked:
+            yield Entry(path, self._name_at(path), "", Grade.APPROXIMATE, notes=(HOOKS_LEFT_OUT,))
         yield from self.refused
 
     def _converted(self, call: Call) -> Entry:

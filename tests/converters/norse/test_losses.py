@@ -107,8 +107,13 @@ def test_what_a_forward_does_besides(forward: Any, word: str) -> None:
 
 
 def test_a_signal_twice_is_not_lost() -> None:
-    net = Net(lambda self, x, s: (lambda y: self.lif2(y + y))(self.lif(self.w(x))[0])).double()
-    graph = exported(net, 2, SIZE)
+    def forward(self: Any, x: Tensor, state: Any) -> Any:
+        s, t = state or (None, None)
+        y, s = self.lif(self.w(x), s)
+        z, t = self.lif2(y + y, t)
+        return z, (s, t)
+
+    graph = exported(Net(forward).double(), 2, SIZE)
     assert "Scale" in [type(node).__name__ for node in graph.nodes.values()]
 
 

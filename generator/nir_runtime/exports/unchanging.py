@@ -1,0 +1,65 @@
+"""Layers stay as they are while a network runs: NIR's parameters are constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from nir_runtime.exports.demands import Complaint
+from nir_runtime.exports.side_effects import SideEffects
+from nir_runtime.exports.snapshots import same
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_ASIDE = ("_compiled_call_impl", "_memories", *_REGISTRIES)
+
+
+class FirstCalls:
+    """What layers were like when the forward called them first."""
+
+    def __init__(self) -> None:
+        self._layers: dict[int, Mapping[str, Any]] = {}
+
+    def complaints(self, layer: nn.Module, state: tuple[str, ...]) -> Iterator[Complaint]:
+        """What is another value at this call than it was at the layer's first.
+
+        Args:
+            layer: the layer.
+            state: the attributes that are its state.
+        """
+        first = self._layers.get(id(layer))
+        now = attributes(layer)
+        if first is None:
+            self._layers[id(layer)] = now
+            return
+        for name in {**first, **now}:
+            if name not in state and not same(first.get(name), now.get(name)):
+                yield changed(name)
+
+
+def attributes(layer: nn.Module) -> dict[str, Any]:
+    """A layer's attributes, with its parameters, buffers and modules among them."""
+    own = {name: value for name, value in vars(layer).items() if name not in _ASIDE}
+    for registry in _REGISTRIES:
+        own.update(vars(layer)[registry])
+    return own
+
+
+def written_tensors(layer: nn.Module, effects: SideEffects) -> Iterator[Complaint]:
+    """The tensors of a layer that a forward wrote into."""
+    if not (effects.written or effects.shared):
+        return
+    for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+        line = effects.line_of_write(tensor)
+        if line is not None:
+            what, advice = changed(name)
+            yield f"{what} ({line})", advice
+
+
+def changed(name: str) -> Complaint:
+    """An attribute of a layer that a forward changes."""
+    return (
+        f"the forward changes its {name}, and what a node of NIR has stays as it is",
+        "set it once, before the export; a network that changes with time has no graph",
+    )
