@@ -1,0 +1,162 @@
+"""Networks of each framework, in each of its ways, with a place for an attack: `act`.
+
+Each is a Linear, a neuron, a Linear and a neuron; `act(h, t)` is what the network does to the first
+Linear's output, at step `t` of a loop (None where the loop is the user's), by default what
+its module `mid` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import norse.torch as norse
+import snntorch
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import Tensor, nn
+
+from nir_runtime.functions import step_in
+from tests.attacks.corpus import Mode
+
+STEP = step_in(torch.float64)  # snnTorch's own give float32
+FAST = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(500.0, dtype=torch.float64))
+LEAKY = {"beta": 0.9, "reset_mechanism": "zero", "spike_grad": STEP}
+
+
+class Carrier(nn.Module):
+    """What the networks have in common."""
+
+    framework: str
+    mode: Mode = "steps"
+
+    def __init__(self, mid: nn.Module | None = None) -> None:
+        super().__init__()
+        self.fc, self.out = self.linear(4, 6), self.linear(6, 8)
+        if mid is not None:
+            self.mid = mid
+        self.neurons()
+        with torch.no_grad():
+            self.fc.weight *= 4
+            self.out.weight *= 5
+        self.prepare()
+
+    def linear(self, inputs: int, outputs: int) -> Any:
+        return nn.Linear(inputs, outputs)
+
+    def neurons(self) -> None:
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What an attack adds."""
+
+    def act(self, h: Tensor, t: int | None) -> Tensor:
+        """What an attack does."""
+        return self.mid(h, t) if "mid" in self._modules else h
+
+
+class JellySteps(Carrier):
+    """SpikingJelly, a step a call."""
+
+    framework = "spikingjelly"
+
+    def neurons(self) -> None:
+        self.lif, self.last = neuron.LIFNode(2.0), neuron.IFNode()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.last(self.out(self.lif(self.act(self.fc(x), None))))
+
+
+class JellyLoop(JellySteps):
+    """SpikingJelly, a loop over time in the forward."""
+
+    mode = "sequences"
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.stack([self.step(x[t], t) for t in range(len(x))])
+
+    def step(self, x: Tensor, t: int) -> Tensor:
+        return self.last(self.out(self.lif(self.act(self.fc(x), t))))
+
+
+class JellyMulti(JellySteps):
+    """SpikingJelly, in multi-step mode."""
+
+    mode = "sequences"
+
+    def linear(self, inputs: int, outputs: int) -> Any:
+        return layer.Linear(inputs, outputs)
+
+    def prepare(self) -> None:
+        functional.set_step_mode(self, "m")
+
+
+class TorchSteps(Carrier):
+    """snnTorch with hidden states, a step a call."""
+
+    framework = "snntorch"
+
+    def neurons(self) -> None:
+        self.lif = snntorch.Leaky(**LEAKY, init_hidden=True)
+        self.last = snntorch.Leaky(**LEAKY, init_hidden=True)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.last(self.out(self.lif(self.act(self.fc(x), None))))
+
+
+class TorchLoop(Carrier):
+    """snnTorch with states handed on in a loop over time."""
+
+    framework, mode = "snntorch", "afresh"
+
+    def neurons(self) -> None:
+        self.lif, self.last = snntorch.Leaky(**LEAKY), snntorch.Leaky(**LEAKY)
+
+    def forward(self, x: Tensor) -> Any:
+        states, outputs = [self.lif.init_leaky(), self.last.init_leaky()], []
+        for t in range(len(x)):
+            outputs.append(self.step(x[t], t, states))
+        return torch.stack(outputs)
+
+    def step(self, x: Tensor, t: int, states: list[Any]) -> Tensor:
+        z, states[0] = self.lif(self.act(self.fc(x), t), states[0])
+        y, states[1] = self.last(self.out(z), states[1])
+        return y
+
+
+class NorseSteps(Carrier):
+    """Norse, a step a call."""
+
+    framework = "norse"
+
+    def neurons(self) -> None:
+        self.lif, self.last = norse.LIFBoxCell(FAST), norse.LIFBoxCell(FAST)
+        with torch.no_grad():
+            self.fc.weight *= 3
+            self.out.weight *= 3
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        states = [None, None] if state is None else list(state)
+        return self.step(x, None, states), states
+
+    def step(self, x: Tensor, t: int | None, states: list[Any]) -> Tensor:
+        z, states[0] = self.lif(self.act(self.fc(x), t), states[0])
+        y, states[1] = self.last(self.out(z), states[1])
+        return y
+
+
+class NorseLoop(NorseSteps):
+    """Norse, a loop over time in the forward."""
+
+    mode = "afresh"
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        states: list[Any] = [None, None]
+        return torch.stack([self.step(x[t], t, states) for t in range(len(x))])
+
+
+STEPPED = (JellySteps, TorchSteps, NorseSteps)
+LOOPED = (JellyLoop, TorchLoop, NorseLoop)
+ALL = (*STEPPED, *LOOPED, JellyMulti)
+
+Net = Callable[..., Any]
