@@ -17,9 +17,10 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from nir_runtime.functions import step_in
-from tests.attacks.corpus import Mode
+from tests.attacks.corpus import Expect, Mode, attack, noise
 
 STEP = step_in(torch.float64)  # snnTorch's own give float32
+HIDDEN, OUT = 16, 16
 FAST = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(500.0, dtype=torch.float64))
 LEAKY = {"beta": 0.9, "reset_mechanism": "zero", "spike_grad": STEP}
 
@@ -32,7 +33,7 @@ class Carrier(nn.Module):
 
     def __init__(self, mid: nn.Module | None = None) -> None:
         super().__init__()
-        self.fc, self.out = self.linear(4, 6), self.linear(6, 8)
+        self.fc, self.out = self.linear(4, HIDDEN), self.linear(HIDDEN, OUT)
         if mid is not None:
             self.mid = mid
         self.neurons()
@@ -54,6 +55,10 @@ class Carrier(nn.Module):
         """What an attack does."""
         return self.mid(h, t) if "mid" in self._modules else h
 
+    def after(self, z: Tensor, t: int | None) -> Tensor:
+        """What an attack does to the first neuron's output."""
+        return z
+
 
 class JellySteps(Carrier):
     """SpikingJelly, a step a call."""
@@ -64,7 +69,7 @@ class JellySteps(Carrier):
         self.lif, self.last = neuron.LIFNode(2.0), neuron.IFNode()
 
     def forward(self, x: Tensor) -> Any:
-        return self.last(self.out(self.lif(self.act(self.fc(x), None))))
+        return self.last(self.out(self.after(self.lif(self.act(self.fc(x), None)), None)))
 
 
 class JellyLoop(JellySteps):
@@ -76,7 +81,7 @@ class JellyLoop(JellySteps):
         return torch.stack([self.step(x[t], t) for t in range(len(x))])
 
     def step(self, x: Tensor, t: int) -> Tensor:
-        return self.last(self.out(self.lif(self.act(self.fc(x), t))))
+        return self.last(self.out(self.after(self.lif(self.act(self.fc(x), t)), t)))
 
 
 class JellyMulti(JellySteps):
@@ -87,7 +92,8 @@ class JellyMulti(JellySteps):
     def linear(self, inputs: int, outputs: int) -> Any:
         return layer.Linear(inputs, outputs)
 
-    def prepare(self) -> None:
+    def neurons(self) -> None:
+        super().neurons()
         functional.set_step_mode(self, "m")
 
 
@@ -101,7 +107,7 @@ class TorchSteps(Carrier):
         self.last = snntorch.Leaky(**LEAKY, init_hidden=True)
 
     def forward(self, x: Tensor) -> Any:
-        return self.last(self.out(self.lif(self.act(self.fc(x), None))))
+        return self.last(self.out(self.after(self.lif(self.act(self.fc(x), None)), None)))
 
 
 class TorchLoop(Carrier):
@@ -120,7 +126,7 @@ class TorchLoop(Carrier):
 
     def step(self, x: Tensor, t: int, states: list[Any]) -> Tensor:
         z, states[0] = self.lif(self.act(self.fc(x), t), states[0])
-        y, states[1] = self.last(self.out(z), states[1])
+        y, states[1] = self.last(self.out(self.after(z, t)), states[1])
         return y
 
 
@@ -141,7 +147,7 @@ class NorseSteps(Carrier):
 
     def step(self, x: Tensor, t: int | None, states: list[Any]) -> Tensor:
         z, states[0] = self.lif(self.act(self.fc(x), t), states[0])
-        y, states[1] = self.last(self.out(z), states[1])
+        y, states[1] = self.last(self.out(self.after(z, t)), states[1])
         return y
 
 
@@ -155,8 +161,41 @@ class NorseLoop(NorseSteps):
         return torch.stack([self.step(x[t], t, states) for t in range(len(x))])
 
 
+def attacked(
+    name: str,
+    where: type[Carrier] | tuple[type[Carrier], ...],
+    expect: Expect = "refused",
+    *names: str,
+    **options: Any,
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register networks that a function changes once they are made; it sets `act` and the like."""
+
+    def register(change: Callable[[Any], None]) -> Callable[[Any], None]:
+        for carrier in where if isinstance(where, tuple) else (where,):
+
+            def build(carrier: type[Carrier] = carrier) -> tuple[nn.Module, Tensor]:
+                net = type("Net", (carrier,), {"__module__": __name__})()
+                change(net)
+                return net, noise()
+
+            full = f"{name}, {carrier.__name__}"
+            kept = {"mode": carrier.mode, **options}
+            named = names if expect == "refused" else ()
+            attack(full, carrier.framework, expect, names=named, **kept)(build)
+        return change
+
+    return register
+
+
+def does(net: Carrier, *, act: Any = None, after: Any = None) -> None:
+    """What the class of a network does in its forward; each is called with the network."""
+    for name, function in (("act", act), ("after", after)):
+        if function is not None:
+            setattr(type(net), name, function)
+
+
 STEPPED = (JellySteps, TorchSteps, NorseSteps)
 LOOPED = (JellyLoop, TorchLoop, NorseLoop)
 ALL = (*STEPPED, *LOOPED, JellyMulti)
 
-Net = Callable[..., Any]
+JELLY = (JellySteps, JellyLoop, JellyMulti)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base
+from spikingjelly.activation_based import base, functional
 from torch import Tensor, nn
 
 from tests.attacks import carriers
@@ -837,10 +837,10 @@ class _CurrentFilter(base.MemoryModule):
 
 def _jelly(carrier: type[carriers.Carrier], make: Callable[[], nn.Module]) -> Callable[[], Any]:
     def build() -> tuple[nn.Module, Tensor]:
-        net = carrier()
+        net = type("Net", (carrier,), {})()
         net.add_module("between", make())
-        net.act = lambda h, t: net.between(h)  # type: ignore[method-assign]
-        net.prepare()
+        functional.set_step_mode(net.between, "m" if carrier is carriers.JellyMulti else "s")
+        carriers.does(net, act=lambda self, h, t: self.between(h))
         return net, noise()
 
     return build
@@ -873,6 +873,7 @@ def filter_in_sequential() -> Any:
     from spikingjelly.activation_based import neuron
 
     first = nn.Linear(4, 6)
+    first.weight.data *= 5
     return nn.Sequential(first, _CurrentFilter(5.0), neuron.IFNode()), noise()
 
 
@@ -941,7 +942,7 @@ class GainBuffer(Effect):
     gain: Tensor
 
     def prepare(self) -> None:
-        self.register_buffer("gain", torch.rand(6) + 1)
+        self.register_buffer("gain", torch.rand(carriers.HIDDEN) + 1)
 
     def forward(self, h: Tensor, t: int | None) -> Tensor:
         return h * self.gain
