@@ -13,7 +13,7 @@ from typing import Any
 import norse.torch as norse
 import snntorch
 import torch
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from nir_runtime.functions import step_in
@@ -66,7 +66,9 @@ class JellySteps(Carrier):
     framework = "spikingjelly"
 
     def neurons(self) -> None:
-        self.lif, self.last = neuron.LIFNode(2.0), neuron.IFNode()
+        # SpikingJelly's default is one module for all neurons; an attack changes its own.
+        self.lif = neuron.LIFNode(2.0, surrogate_function=surrogate.Sigmoid())
+        self.last = neuron.IFNode(surrogate_function=surrogate.Sigmoid())
 
     def forward(self, x: Tensor) -> Any:
         return self.last(self.out(self.after(self.lif(self.act(self.fc(x), None)), None)))
