@@ -115,7 +115,7 @@ def _meant(attack: Attack, graph: nir.NIRGraph, x: Tensor) -> Tensor:
     with torch.no_grad():
         for part in parts:
             oracle = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
-            outputs += [_first(oracle(step)) for step in part]
+            outputs += [_first(oracle(step)) for step in part.double()]
     return torch.stack(outputs)
 
 

@@ -475,6 +475,27 @@ def pruned_for_good(net: Any) -> None:
 
 
 @attacked("hook, harmless: counts spikes", EACH, "equal")
+def counts_outside(net: Any) -> None:
+    spikes: dict[str, int] = {}
+
+    def hook(module: Any, args: Any, y: Any) -> None:
+        spikes["lif"] = spikes.get("lif", 0) + int(_first(y).sum())
+
+    net.lif.register_forward_hook(hook)
+
+
+@attacked("hook, harmless: keeps outputs outside", EACH, "equal")
+def keeps_outside(net: Any) -> None:
+    kept: list[Tensor] = []
+
+    def hook(module: Any, args: Any, y: Any) -> None:
+        kept.append(_first(y).detach().clone())
+
+    for module in (net.fc, net.lif, net.last):
+        module.register_forward_hook(hook)
+
+
+@attacked("hook, harmless: counts spikes in the network", EACH, "either")
 def counts(net: Any) -> None:
     net.spikes = 0
 
@@ -484,7 +505,7 @@ def counts(net: Any) -> None:
     net.lif.register_forward_hook(hook)
 
 
-@attacked("hook, harmless: keeps outputs", EACH, "equal")
+@attacked("hook, harmless: keeps outputs in the network", EACH, "either")
 def keeps(net: Any) -> None:
     net.kept = []
 

@@ -104,7 +104,7 @@ def neuron_class(net: Any) -> None:
     net.lif.__class__ = Twice
 
 
-@attacked("override: __call__ of the network's class", EACH, "refused")
+@attacked("override: __call__ of the network's class", EACH, "either")
 def called(net: Any) -> None:
     def call(self: Any, x: Tensor, *rest: Any) -> Any:
         return nn.Module.__call__(self, x * 2, *rest)
@@ -191,7 +191,7 @@ def kept_forward(net: Any) -> None:
     net.out.kept = net.out.forward
 
 
-@attacked("override, harmless: extra_repr", EACH, "equal")
+@attacked("override, harmless: extra_repr", EACH, "either")
 def extra_repr(net: Any) -> None:
     net.lif.extra_repr = lambda: "mine"
 
