@@ -80,7 +80,9 @@ def quiet() -> Iterator[None]:
 def _exported(attack: Attack, net: Any, x: Tensor) -> nir.NIRGraph:
     converter = importlib.import_module(f"nir_exchange.{attack.framework}")
     example = x[0] if attack.mode == "steps" else _calls(attack, x)[0]
-    graph: nir.NIRGraph = converter.export_to_nir(net, example.clone(), dt=DT, **attack.options)
+    graph: nir.NIRGraph = converter.export_to_nir(
+        net, example.clone(), **{"dt": DT, **attack.options}
+    )
     return graph
 
 
@@ -110,11 +112,12 @@ def _handed_on(net: Any, x: Tensor) -> Tensor:
 
 def _meant(attack: Attack, graph: nir.NIRGraph, x: Tensor) -> Tensor:
     """What the graph gives."""
+    dt = attack.options.get("dt", DT)
     parts = _calls(attack, x) if attack.mode == "afresh" else (x,)
     outputs = []
     with torch.no_grad():
         for part in parts:
-            oracle = reference.import_from_nir(graph, dt=DT, dtype=torch.float64)
+            oracle = reference.import_from_nir(graph, dt=dt, dtype=torch.float64)
             outputs += [_first(oracle(step)) for step in part.double()]
     return torch.stack(outputs)
 
