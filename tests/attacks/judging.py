@@ -56,8 +56,9 @@ def judged(attack: Attack) -> Verdict:
             return Verdict("BROKEN", f"{type(error).__name__}: {error}")
         with attack.built() as (net, x):
             try:
-                with residue(net) as left:
-                    graph = _exported(attack, net, x)
+                example = _example(attack, x)
+                with residue(net, example) as left:
+                    graph = _exported(attack, net, example)
             except (ExportRefused, InvalidArgument) as refusal:
                 return Verdict("REFUSED", str(refusal), tuple(left))
             except Exception as error:
@@ -77,12 +78,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _exported(attack: Attack, net: Any, x: Tensor) -> nir.NIRGraph:
+def _example(attack: Attack, x: Tensor) -> Tensor:
+    return (x[0] if attack.mode == "steps" else _calls(attack, x)[0]).clone()
+
+
+def _exported(attack: Attack, net: Any, example: Tensor) -> nir.NIRGraph:
     converter = importlib.import_module(f"nir_exchange.{attack.framework}")
-    example = x[0] if attack.mode == "steps" else _calls(attack, x)[0]
-    graph: nir.NIRGraph = converter.export_to_nir(
-        net, example.clone(), **{"dt": DT, **attack.options}
-    )
+    graph: nir.NIRGraph = converter.export_to_nir(net, example, **{"dt": DT, **attack.options})
     return graph
 
 

@@ -27,7 +27,7 @@ def graph(**lif: Any) -> nir.NIRGraph:
     parameters = {"tau": 5e-3, "r": 2.0, "v_leak": 0.1, "v_threshold": 0.8, "v_reset": -0.2, **lif}
     nodes = {
         "input": nir.Input(input_type={"input": np.array([4])}),
-        "a": nir.Affine(weight=source.normal(size=(6, 4)) * 3, bias=source.normal(size=6)),
+        "a": nir.Affine(weight=source.normal(size=(6, 4)) * 9, bias=source.normal(size=6)),
         "lif": nir.LIF(**{k: np.broadcast_to(v, 6).astype(float) for k, v in parameters.items()}),
         "b": nir.Linear(weight=source.normal(size=(8, 6)) * 3),
         "if": nir.IF(r=np.full(8, 300.0), v_threshold=np.full(8, 1.2), v_reset=np.zeros(8)),

@@ -23,13 +23,13 @@ _NOT_ONES_OWN = (type, types.ModuleType, types.FunctionType)
 
 
 @contextlib.contextmanager
-def residue(net: nn.Module) -> Iterator[list[str]]:
+def residue(net: nn.Module, example: torch.Tensor) -> Iterator[list[str]]:
     """Afterwards, the list has what is not as it was before; also if something is raised."""
-    before, left = _state(net), list[str]()
+    before, left = _state(net, example), list[str]()
     try:
         yield left
     finally:
-        after = _state(net)
+        after = _state(net, example)
         left += sorted(
             key
             for key in before.keys() | after.keys()
@@ -37,7 +37,7 @@ def residue(net: nn.Module) -> Iterator[list[str]]:
         )
 
 
-def _state(net: nn.Module) -> dict[str, Any]:
+def _state(net: nn.Module, example: torch.Tensor) -> dict[str, Any]:
     """All that can be reached from a network, by path, and the process's own state."""
     found: dict[str, Any] = {
         "torch's random numbers": torch.random.get_rng_state().numpy().tobytes(),
@@ -47,12 +47,16 @@ def _state(net: nn.Module) -> dict[str, Any]:
         "grad mode": torch.is_grad_enabled(),
         "default dtype": torch.get_default_dtype(),
         "autocast": torch.is_autocast_enabled("cpu"),
+        "inference mode": torch.is_inference_mode_enabled(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
     }
     for name, value in vars(global_hooks).items():
         if name.startswith("_global_"):
             found[name] = tuple(map(id, value.values())) if isinstance(value, dict) else value
     seen: dict[int, Any] = {}
     _walk("net", net, found, seen)
+    _walk("example_input", example, found, seen)
     found["kept alive"] = None  # `seen` keeps all objects, so that no id is used twice
     found["_seen"] = _Alive(seen)
     return found
