@@ -29,7 +29,8 @@ def main(*arguments: str) -> int:
             named = f" (names {attack.names})" if unnamed else ""
             sign = "ok  " if good else "FAIL"
             sys.stdout.write(
-                f"{sign} {name}: expected {attack.expect}, {verdict.outcome}{named}{left} {message}\n"
+                f"{sign} {name}: expected {attack.expect}, "
+                f"{verdict.outcome}{named}{left} {message}\n"
             )
     sys.stdout.write(f"{dict(counts)}, {failed} not as they must be\n")
     return failed

@@ -176,7 +176,7 @@ def attacked(
         for carrier in where if isinstance(where, tuple) else (where,):
 
             def build(carrier: type[Carrier] = carrier) -> tuple[nn.Module, Tensor]:
-                net = type("Net", (carrier,), {"__module__": __name__})()
+                net = own(carrier)
                 change(net)
                 return net, noise()
 
@@ -189,8 +189,14 @@ def attacked(
     return register
 
 
+def own(carrier: type[Carrier]) -> Any:
+    """A network of a class of its own, which an attack may change."""
+    return type("Net", (carrier,), {"__module__": __name__})()
+
+
 def does(net: Carrier, *, act: Any = None, after: Any = None) -> None:
     """What the class of a network does in its forward; each is called with the network."""
+    assert type(net).__name__ == "Net", "the carriers are everybody's: take `own`"
     for name, function in (("act", act), ("after", after)):
         if function is not None:
             setattr(type(net), name, function)

@@ -33,6 +33,7 @@ class Attack:
             sequences that go on from each other ("sequences") or start anew ("afresh").
         train: whether the network is in training mode.
         options: of the export.
+        looked_into: whether what the export leaves behind is looked for, too.
         build: makes the network and its input [T, N, *]; or yields them, and clears up.
     """
 
@@ -44,6 +45,7 @@ class Attack:
     mode: Mode = "steps"
     train: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    looked_into: bool = True
 
     @contextlib.contextmanager
     def built(self) -> Iterator[tuple[nn.Module, Tensor]]:

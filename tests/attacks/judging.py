@@ -57,7 +57,7 @@ def judged(attack: Attack) -> Verdict:
         with attack.built() as (net, x):
             try:
                 example = _example(attack, x)
-                with residue(net, example) as left:
+                with residue(net if attack.looked_into else None, example) as left:
                     graph = _exported(attack, net, example)
             except (ExportRefused, InvalidArgument) as refusal:
                 return Verdict("REFUSED", str(refusal), tuple(left))

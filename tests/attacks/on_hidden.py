@@ -327,7 +327,7 @@ def detached(net: Any) -> None:
 @attacked("hidden, harmless: v is written as it is", (JellySteps,), "either")
 def as_it_is(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
-        self.lif.v = self.lif.v  # noqa: PLW0127
+        self.lif.v = self.lif.v
         return h
 
     does(net, act=act)
@@ -692,8 +692,8 @@ def kept_in_module() -> Any:
 def potential() -> Any:
     class Net(NorseSteps):
         def step(self, x: Tensor, t: int | None, states: Any) -> Tensor:
-            z, states[0] = self.lif(self.fc(x), states[0])
-            super(Net, self).step(x, t, [None, None])
+            _z, states[0] = self.lif(self.fc(x), states[0])
+            super().step(x, t, [None, None])
             return states[0].v
 
     return Net(), noise()

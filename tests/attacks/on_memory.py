@@ -158,7 +158,7 @@ def _numpy_back(self: Any, h: Tensor, t: Any) -> Tensor:
 
 
 def _chunked(self: Any, h: Tensor, t: Any) -> Tensor:
-    a, b = h.chunk(2, dim=-1)
+    a, _b = h.chunk(2, dim=-1)
     a *= 2
     return h
 

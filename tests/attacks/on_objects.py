@@ -22,7 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.attacks import carriers
-from tests.attacks.carriers import JellyLoop, JellyMulti, JellySteps, NorseSteps, TorchLoop, TorchSteps
+from tests.attacks.carriers import (
+    JellyLoop,
+    JellyMulti,
+    JellySteps,
+    NorseSteps,
+    TorchLoop,
+    TorchSteps,
+)
 from tests.attacks.corpus import Expect, attack, noise
 
 ROUND = (JellySteps, JellyMulti, TorchSteps, TorchLoop, NorseSteps)
@@ -47,8 +54,14 @@ def kept(
     tick: Callable[[Any], float],
     *names: str,
     expect: Expect = "refused",
+    late: bool = True,
 ) -> None:
-    """A holder of state, in two of the networks."""
+    """A holder of state, in two of the networks; and in one that shows it from the third call on.
+
+    What is outside of the network and its code can't be looked into, and has no `names`.
+    """
+    if names and late:
+        _late(name, make, tick, names)
     for carrier in (next(_TURN), next(_TURN)):
 
         def build(carrier: Any = carrier) -> tuple[nn.Module, Tensor]:
@@ -57,6 +70,21 @@ def kept(
         named = names if carrier not in carriers.LOOPED and expect == "refused" else ()
         attack(f"object: {name}, {carrier.__name__}", carrier.framework, expect, names=named,
                mode=carrier.mode)(build)  # fmt: skip
+
+
+def _late(
+    name: str, make: Callable[[], Any], tick: Callable[[Any], float], names: tuple[str, ...]
+) -> None:
+    """A holder whose state acts from the fourth call on: no second step shows it."""
+
+    class Late(Ticker):
+        def forward(self, h: Tensor, t: int | None) -> Tensor:
+            return h * (3.0 if self.tick(self.holder) >= 4 else 1.0)
+
+    def build() -> tuple[nn.Module, Tensor]:
+        return JellySteps(Late(make, tick)), noise()
+
+    attack(f"object: {name}, late", "spikingjelly", "refused", names=names)(build)
 
 
 HOLDER = ("mid", "holder")
@@ -118,7 +146,7 @@ def _rotated(items: Any) -> float:
     return float(items[0])
 
 
-kept("a deque that turns", lambda: collections.deque([1, 2, 3]), _rotated, *HOLDER)
+kept("a deque that turns", lambda: collections.deque([1, 2, 3]), _rotated, *HOLDER, late=False)
 
 
 def _popped(items: Any) -> float:
@@ -126,7 +154,7 @@ def _popped(items: Any) -> float:
 
 
 kept("a list that is used up", lambda: [4, 3, 2], _popped, *HOLDER)
-kept("a set that is used up", lambda: {4}, _popped, *HOLDER)
+kept("a set that is used up", lambda: {4}, _popped, *HOLDER, late=False)
 
 
 def _reordered(items: Any) -> float:
@@ -134,7 +162,7 @@ def _reordered(items: Any) -> float:
     return float(items[0])
 
 
-kept("a list that is reversed", lambda: [1, 3], _reordered, *HOLDER)
+kept("a list that is reversed", lambda: [1, 3], _reordered, *HOLDER, late=False)
 
 
 def _put(items: Any) -> float:
@@ -257,7 +285,7 @@ def _enum_tick(holder: Any) -> float:
     return float(holder[0].value)
 
 
-kept("an enum", lambda: [_Colour.RED], _enum_tick, *HOLDER)
+kept("an enum", lambda: [_Colour.RED], _enum_tick, *HOLDER, late=False)
 
 
 class _Property:
@@ -370,7 +398,7 @@ def _train_tick(module: Any) -> float:
     return 3.0 if module.training else 1.0
 
 
-kept("the mode of a module", nn.Identity, _train_tick, "mid")
+kept("the mode of a module", nn.Identity, _train_tick, "mid", late=False)
 
 
 def _grad_tick(parameter: Any) -> float:
@@ -378,7 +406,13 @@ def _grad_tick(parameter: Any) -> float:
     return 3.0 if parameter.requires_grad else 1.0
 
 
-kept("requires_grad of a parameter", lambda: nn.Parameter(torch.ones(1)), _grad_tick, "mid")
+kept(
+    "requires_grad of a parameter",
+    lambda: nn.Parameter(torch.ones(1)),
+    _grad_tick,
+    "mid",
+    late=False,
+)
 
 
 def _grad_value(parameter: Any) -> float:
@@ -479,7 +513,7 @@ def _id_tick(seen: Any) -> float:
     return 1.0 + len(seen) % 2
 
 
-kept("a set that is asked for its parity", set, _id_tick, *HOLDER)
+kept("a set that is asked for its parity", set, _id_tick, *HOLDER, late=False)
 
 
 # Harmless

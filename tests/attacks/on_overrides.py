@@ -408,6 +408,14 @@ def _parametrized(lif: Any) -> None:
     lif.recurrent.parametrizations.weight.original0.data *= 2
 
 
+def _set(**values: Any) -> Callable[[Any], None]:
+    def change(lif: Any) -> None:
+        for name, value in values.items():
+            setattr(lif.recurrent, name, value)
+
+    return change
+
+
 recurrent("is a subclass", _replace(lambda: _Twice(4, 4)))
 recurrent("is a subclass with a tanh", _replace(lambda: _LinearAndMore(4, 4)))
 recurrent("is a Sequential", _replace(lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU())))
@@ -416,10 +424,9 @@ recurrent("has a hook", _hooked)
 recurrent("has a pre-hook", _pre_hooked)
 recurrent("has a forward of its own", _own_forward)
 recurrent("has an old weight_norm", _weight_norm)
-recurrent("has another padding mode", lambda lif: setattr(lif.recurrent, "padding_mode", "circular")
-          or setattr(lif.recurrent, "_reversed_padding_repeated_twice", [1, 1, 1, 1]), conv=True)  # fmt: skip
-recurrent("has another dilation", lambda lif: setattr(lif.recurrent, "dilation", (2, 2))
-          or setattr(lif.recurrent, "padding", (2, 2)), conv=True)  # fmt: skip
+recurrent("has another padding mode", _set(
+    padding_mode="circular", _reversed_padding_repeated_twice=[1, 1, 1, 1]), conv=True)  # fmt: skip
+recurrent("has another dilation", _set(dilation=(2, 2), padding=(2, 2)), conv=True)
 recurrent("has groups", _replace(lambda: nn.Conv2d(2, 2, 3, padding=1, groups=2)), conv=True)
 recurrent("has another kernel", _replace(lambda: nn.Conv2d(2, 2, 5, padding=2)), conv=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import io
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ def graph(**lif: Any) -> nir.NIRGraph:
         "output": nir.Output(output_type={"output": np.array([8])}),
     }  # fmt: skip
     names = list(nodes)
-    edges = list(zip(names, names[1:], strict=False))
+    edges = list(itertools.pairwise(names))
     return nir.NIRGraph(nodes=nodes, edges=edges, type_check=False)
 
 
@@ -183,9 +184,7 @@ changed("other shifts", (JELLY, NORSE, TORCH), "either")(_buffers(".shift"))
 changed("other beta", TORCH, "either")(lambda net: _set(net, "beta", 0.3))
 changed("other thresholds, snnTorch", TORCH, "either")(lambda net: _set(net, "threshold", 0.4))
 changed("other alpha", TORCH, "either")(lambda net: _set(net, "alpha", 0.2))
-changed("graded_spikes_factor", TORCH, "either")(
-    lambda net: _set(net, "graded_spikes_factor", 2.0)
-)
+changed("graded_spikes_factor", TORCH, "either")(lambda net: _set(net, "graded_spikes_factor", 2.0))
 for _field in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
     changed(f"the reference's {_field}", REFERENCE, "either")(_buffers(f"lif.{_field}"))
 for _field in ("tau_syn", "tau_mem", "w_in"):
@@ -335,11 +334,10 @@ def layer_replaced_by_two(net: Any) -> None:
 
 @changed("the forward is edited", ALL, "either")
 def edited(net: Any) -> None:
-    for node in net.graph.nodes:
-        if node.op == "call_module" and node.target == "c":
-            with net.graph.inserting_after(node):
-                scaled = net.graph.call_function(torch.mul, (node, 2.0))
-            node.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
+    (node,) = (n for n in net.graph.nodes if n.op == "call_module" and n.target == "c")
+    with net.graph.inserting_after(node):
+        scaled = net.graph.call_function(torch.mul, (node, 2.0))
+    node.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
     net.recompile()
 
 
@@ -364,7 +362,7 @@ def state_out(net: Any) -> Any:
             self.inner = net
 
         def forward(self, x: Tensor) -> Any:
-            y, state = self.inner(x)
+            _y, state = self.inner(x)
             return state["cuba"]["v"] if isinstance(state["cuba"], dict) else state["cuba"]
 
     return Outer()

@@ -837,7 +837,7 @@ class _CurrentFilter(base.MemoryModule):
 
 def _jelly(carrier: type[carriers.Carrier], make: Callable[[], nn.Module]) -> Callable[[], Any]:
     def build() -> tuple[nn.Module, Tensor]:
-        net = type("Net", (carrier,), {})()
+        net: Any = carriers.own(carrier)
         net.add_module("between", make())
         functional.set_step_mode(net.between, "m" if carrier is carriers.JellyMulti else "s")
         carriers.does(net, act=lambda self, h, t: self.between(h))

@@ -123,7 +123,9 @@ def _register(name: str, function: Any, expect: Any) -> None:
 for _name, _function in NO_STEPS.items():
     _register(_name, _function, "refused")
 for _name, _function in STEPS.items():
-    _register(_name, _function, "equal" if _name in ("a step at >", "a step by where") else "either")
+    _register(
+        _name, _function, "equal" if _name in ("a step at >", "a step by where") else "either"
+    )
 
 
 @attacked("surrogate: of another dtype", LEAKIES, "either")

@@ -551,7 +551,7 @@ def lazy() -> Any:
 # snnTorch and Norse
 
 
-@attack("way: Leaky with a hidden state in a loop", "snntorch", "refused", mode="afresh")
+@attack("way: Leaky with a hidden state in a loop", "snntorch", "either", mode="sequences")
 def hidden_in_loop() -> Any:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -564,12 +564,6 @@ def hidden_in_loop() -> Any:
             return torch.stack([self.lif(self.fc(x[t])) for t in range(len(x))])
 
     return Net(), noise()
-
-
-@attack("way: Leaky with a hidden state in a loop, going on", "snntorch", "either",
-        mode="sequences")  # fmt: skip
-def hidden_going_on() -> Any:
-    return hidden_in_loop()
 
 
 @attack("way: one layer's state given to another", "snntorch", "refused", mode="afresh")

@@ -23,7 +23,7 @@ _NOT_ONES_OWN = (type, types.ModuleType, types.FunctionType)
 
 
 @contextlib.contextmanager
-def residue(net: nn.Module, example: torch.Tensor) -> Iterator[list[str]]:
+def residue(net: nn.Module | None, example: torch.Tensor) -> Iterator[list[str]]:
     """Afterwards, the list has what is not as it was before; also if something is raised."""
     before, left = _state(net, example), list[str]()
     try:
@@ -31,13 +31,11 @@ def residue(net: nn.Module, example: torch.Tensor) -> Iterator[list[str]]:
     finally:
         after = _state(net, example)
         left += sorted(
-            key
-            for key in before.keys() | after.keys()
-            if before.get(key) != after.get(key)
+            key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
         )
 
 
-def _state(net: nn.Module, example: torch.Tensor) -> dict[str, Any]:
+def _state(net: nn.Module | None, example: torch.Tensor) -> dict[str, Any]:
     """All that can be reached from a network, by path, and the process's own state."""
     found: dict[str, Any] = {
         "torch's random numbers": torch.random.get_rng_state().numpy().tobytes(),
