@@ -81,9 +81,14 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             "NIR has no field for a reset by subtraction in the step after",
             reset="subtract_next",
         )
-    else:
+    elif reset_mechanism == "none":
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'subtract', or "
+            "reset_mechanism == 'none'",
+        )
 
     if reset_mechanism == "subtract":
         at.where("reset_mechanism == 'subtract'")
@@ -96,7 +101,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             metadata=at.metadata,
         )
         return Chain(node, then=then)
-    else:
+    elif reset_mechanism == "none":
         at.where("reset_mechanism == 'none'")
         node = nir.LI(
             tau=at.fill(R * C * at.dt / time_step),
@@ -105,3 +110,8 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             metadata=at.metadata,
         )
         return Chain(node, then=then)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'subtract', or "
+            "reset_mechanism == 'none'",
+        )

@@ -141,9 +141,15 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
         )
-    else:
+    elif reset_mechanism == "none":
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'zero', or reset_mechanism "
+            "== 'subtract' and reset_delay, or reset_mechanism == 'subtract' and not reset_delay, "
+            "or reset_mechanism == 'none'",
+        )
 
     if all_to_all and linear_features is not None:
         back = nir.Affine(
@@ -162,9 +168,14 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
             bias=at.tensor(module.recurrent.bias),
         )
         feedback = (*feedback, back)
-    else:
+    elif not all_to_all:
         back = nir.Scale(scale=at.tensor(module.recurrent.V))
         feedback = (*feedback, back)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: all_to_all and linear_features is not None, "
+            "or all_to_all and linear_features is None, or not all_to_all",
+        )
 
     if every(beta < 1) and reset_mechanism != "none":
         at.where("beta < 1 and reset_mechanism != 'none'")

@@ -122,6 +122,8 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
         )
     feedback: tuple[nir.NIRNode, ...] = ()
 
+    if not reset_mechanism == "subtract":
+        raise at.refuse("the layer is of no case that is known: reset_mechanism == 'subtract'")
     at.annotate(
         "NIR has no field for a reset by subtraction in the step after",
         reset="subtract_next",
@@ -144,9 +146,14 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
             bias=at.tensor(module.recurrent.bias),
         )
         feedback = (*feedback, back)
-    else:
+    elif not all_to_all:
         back = nir.Scale(scale=at.tensor(module.recurrent.V))
         feedback = (*feedback, back)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: all_to_all and linear_features is not None, "
+            "or all_to_all and linear_features is None, or not all_to_all",
+        )
 
     node = nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - alpha)),

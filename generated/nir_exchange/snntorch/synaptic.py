@@ -95,10 +95,16 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
             "NIR has no field for a reset by subtraction in the step after",
             reset="subtract_next",
         )
-    else:
+    elif reset_mechanism == "subtract" and not reset_delay:
         at.annotate(
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
+        )
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'zero' and not "
+            "reset_delay, or reset_mechanism == 'subtract' and reset_delay, or reset_mechanism == "
+            "'subtract' and not reset_delay",
         )
 
     return nir.CubaLIF(

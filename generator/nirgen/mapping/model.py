@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
-from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.expressions import Expression, Literal, names
 from nirgen.mapping.problems import Location
 from nirgen.mapping.source import Constant
 
@@ -266,9 +266,21 @@ class Case:
         return {**self.annotate, **self.remember}
 
     @property
+    def condition(self) -> Expression | None:
+        """When it applies; None where that is always."""
+        return None if self.when == Literal(True) else self.when
+
+    @property
     def imported(self) -> bool:
         """Whether an import makes such a layer."""
         return not self.links and not self.export_only
+
+
+RESET = "reset"
+"""The metadata that every reader looks for in a node with a `v_reset`: how it is reset instead."""
+
+ALWAYS = "annotate"
+"""The choice of one case that holds what a mapping annotates in every case."""
 
 
 @dataclass(frozen=True)
@@ -423,6 +435,12 @@ class LayerMapping:
         if self.node is not None:
             return (self.node,)
         return tuple(node for node in self.nodes if any(c.imported for c in self._naming(node)))
+
+    def annotated(self, node: str) -> tuple[str, ...]:
+        """The keys of the metadata without which such a node of the layer means something else."""
+        variants = (variant for variant in self.variants() if variant.node == node)
+        cases = (case for variant in variants for case in variant.cases)
+        return tuple(dict.fromkeys(key for case in cases for key in case.annotate))
 
     def _naming(self, node: str) -> list[Case]:
         return [case for choice in self.choices for case in choice.cases if case.node == node]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import keyword
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 from nirgen.mapping import inverse
-from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.expressions import Call, Expression, names, walk
+from nirgen.mapping.functions import FUNCTIONS, Function
 from nirgen.mapping.model import (
     IMPORT_SURROUNDINGS,
+    RESET,
     SURROUNDINGS,
     Binding,
+    Case,
+    Choice,
     FrameworkMappings,
     LayerMapping,
     Mappings,
@@ -154,6 +159,28 @@ def _formulas_with_places(mapping: LayerMapping) -> Iterable[tuple[Location, Exp
     yield from ((mapping.places["domain"], domain) for domain in mapping.domain.values())
 
 
+def functions_take_what_they_are_given(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """A parameter with a number for each neuron goes through functions that have one for each."""
+    signature = framework.signature(mapping)
+    several = {name for name, parameter in signature.items() if "Tensor" in parameter.type}
+    for at, formula in _formulas_with_places(mapping):
+        for part in walk(formula):
+            if not isinstance(part, Call) or _takes_arrays(FUNCTIONS[part.function]):
+                continue
+            for name in sorted(names(part) & several):
+                what = f"`{part.function}` takes one number, and `{name}` has one for each neuron"
+                elementwise = [f.name for f in FUNCTIONS.values() if f.elementwise]
+                mend = f"those of each element are {', '.join(elementwise)}"
+                problems.add(at, what, mend)
+
+
+def _takes_arrays(function: Function) -> bool:
+    """Each element for itself, or an array as a whole, of which only the runtime knows."""
+    return function.elementwise or function.evaluate is None
+
+
 def parameters_are_accounted_for(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
@@ -265,6 +292,53 @@ def state_is_accounted_for(
         problems.add(at, what, mend)
 
 
+def metadata_tells(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """What cases note can be written, read back, and belongs to one choice."""
+    told: dict[str, Choice] = {}
+    for choice in mapping.choices:
+        for case in choice.cases:
+            _notes_are_words(case, problems)
+        for key in dict.fromkeys(key for case in choice.cases for key in case.metadata):
+            if key in told:
+                what = f"`{key}` is noted by cases of `{told[key].name}` already"
+                problems.add(choice.at, what, "each choice needs keys of its own")
+            told.setdefault(key, choice)
+    for variant in mapping.variants():
+        node = mappings.nodes.get(variant.node)
+        lacking = node is not None and "v_reset" not in node.fields and inverse.is_possible(variant)
+        for case in variant.cases if lacking else ():
+            if RESET in case.annotate:
+                what = f"{variant.node} has no reset of which `{RESET}` could say how it is"
+                problems.add(case.at, what, "annotate it by another key")
+
+
+_RESERVED = {
+    "fires_at": "an export with `ties` notes there which threshold a layer has",
+    "annotated": "an export notes there what readers must follow",
+    "dt": "an export notes there the time step",
+}
+
+
+def _notes_are_words(case: Case, problems: Problems) -> None:
+    """Keys are names that are nobody else's, and values are what a file holds."""
+    for key, value in case.metadata.items():
+        if not key.isidentifier() or keyword.iskeyword(key):
+            problems.add(case.at, f"`{key}` can't be a key of the metadata", "give it a plain name")
+        elif key.endswith("_initial"):
+            mend = "say under `start` where the layer's state starts"
+            problems.add(case.at, f"`{key}` says where a state starts", mend)
+        elif key in _RESERVED:
+            problems.add(case.at, f"`{key}` is taken: {_RESERVED[key]}", "give it another name")
+        elif value is None or value == "":
+            problems.add(case.at, f"`{key}` has no value that a file can hold", "give it a word")
+        elif not isinstance(value, (str, bool)) and not abs(value) < 2**53:
+            problems.add(case.at, f"`{key}` is a number that files hold rounded", "make it a word")
+    for key in sorted(set(case.annotate) & set(case.remember)):
+        problems.add(case.at, f"`{key}` is annotated and remembered", "annotate it")
+
+
 def normalization_is_complete(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
@@ -348,9 +422,11 @@ RULES: tuple[Rule, ...] = (
     layers_have_signatures,
     nodes_exist,
     names_are_declared,
+    functions_take_what_they_are_given,
     parameters_are_accounted_for,
     fields_are_accounted_for,
     state_is_accounted_for,
+    metadata_tells,
     normalization_is_complete,
     reasons_are_given,
     options_are_declared,

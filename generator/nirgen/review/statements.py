@@ -103,7 +103,8 @@ def _table(statements: Iterable[tuple[Key, Row]]) -> Statements:
 def _layer(mapping: LayerMapping, signature: Iterable[str]) -> Iterator[tuple[Key, Row]]:
     for choice in mapping.choices:
         for case in choice.cases:
-            yield Key("choice", cases_of(choice.name)), _formula(case.when)
+            if case.condition is not None:
+                yield Key("choice", cases_of(choice.name)), _formula(case.when)
             if case.node is not None:
                 yield Key("node", "node"), Row(case.node, case.when)
     for part, of in _parts(mapping):
@@ -149,7 +150,7 @@ def _notes(case: Case) -> Iterator[tuple[Key, Row]]:
     """The metadata of a case, and why."""
     for word, constants in (("annotated", case.annotate), ("remembered", case.remember)):
         for key, value in constants.items():
-            yield Key("note", f"{word} {key}"), Row(repr(value), case.when)
+            yield Key("note", f"{word} {key}"), Row(repr(value), case.condition)
     if case.because:
         yield Key("words", f"why {', '.join(case.metadata)}"), Row(case.because)
 
