@@ -108,8 +108,8 @@ def every(condition: Any) -> bool:
 
 
 def any_nonzero(size: Any) -> bool:
-    """Whether a number, or one of a pair, is other than zero."""
-    return bool(np.any(size))
+    """Whether a number, or one of several, is other than zero."""
+    return bool(np.any(_plain(size)))
 
 
 def size(array: npt.NDArray[Any], axis: int) -> int:

@@ -96,3 +96,17 @@ class Keeping(Cell):
         v = torch.zeros_like(x) if self.v is None else self.v
         self.v = self.share * v + x
         return self.v
+
+
+class Gained(Cell):
+    """v <- kept * v + gain * x; the gain is a buffer that no constructor takes."""
+
+    def __init__(self, kept: float) -> None:
+        super().__init__()
+        self.kept = kept
+        self.register_buffer("gain", torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = torch.zeros_like(x) if self.v is None else self.v
+        self.v = self.kept * v + self.gain * x
+        return self.v

@@ -44,6 +44,13 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
     inhibition = bool(module.inhibition)
     reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
+    graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
+    if not every(graded_spikes_factor == 1.0):
+        raise at.refuse(
+            "graded_spikes_factor is not 1.0 everywhere: its spikes are multiplied by it, and "
+            "NIR's are 1",
+            "leave it 1, and scale the weights behind the layer",
+        )
     if inhibition is not False:
         raise at.refuse(
             f"inhibition is {inhibition!r}: only the neuron with the highest potential may fire, "

@@ -177,9 +177,13 @@ class _Exporter:
     def _fixed(self) -> Iterator[Statement]:
         for fixed in self.mapping.fix.values():
             symbol = "is not" if fixed.value is None or isinstance(fixed.value, bool) else "!="
-            guard = Binary(symbol, Name(fixed.parameter), Literal(fixed.value))
-            what = f"{fixed.parameter} is {{{fixed.parameter}!r}}: {fixed.because}"
-            yield self._refusal(guard, f"f{quote(what)}", fixed.instead)
+            name, value = Name(fixed.parameter), Literal(fixed.value)
+            what = f"f{quote(f'{fixed.parameter} is {{{fixed.parameter}!r}}: {fixed.because}')}"
+            guard: Expression = Binary(symbol, name, value)
+            if fixed.parameter in self.elementwise:  # one neuron that differs is one too many
+                guard = Not(Binary("==", name, value))
+                what = quote(f"{fixed.parameter} is not {show(value)} everywhere: {fixed.because}")
+            yield self._refusal(guard, what, fixed.instead)
 
     def _rejected(self) -> Iterator[Statement]:
         for rejection in self.mapping.reject:

@@ -72,7 +72,7 @@ class _Normalizer:
     ) -> None:
         self.mapping = mapping
         self.form = form
-        self.signature = framework.signatures[mapping.layers[0]]
+        self.signature = framework.constructor(mapping)
         self.options = framework.framework.options
         self.elementwise = elementwise(mapping, self.signature)
         self.presets = framework.framework.preset is not None
@@ -248,7 +248,7 @@ def _outside(
 class _Importer:
     def __init__(self, mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> None:
         self.mapping = mapping
-        self.signature = framework.signatures[mapping.layers[0]]
+        self.signature = framework.constructor(mapping)
         self.options = framework.framework.options
         self.elementwise = elementwise(mapping, self.signature)
         self.node = node

@@ -93,6 +93,9 @@ class Parameter:
     Of its `type`, the generator knows `float`, `int`, `bool`, and `Tensor` (a number for each
     neuron, or for all), each also as `Optional[...]`; any other is passed on as it is. Where there
     is an `of`, the words of its type are names in that module, and what they name is passed.
+
+    What is `kept` is none of the constructor's: it is what a live layer has besides and may compute
+    with, a `buffer`, a `parameter` of torch's, or another `attribute`.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Parameter:
     at: Location
     part_of: Structure | None = None
     of: str | None = None
+    kept: str | None = None
 
     @property
     def held(self) -> str:
@@ -133,6 +137,9 @@ class Option:
     default: bool
     at: Location
 
+
+KEPT = ("buffer", "parameter", "attribute")
+"""How a live layer may keep what its constructor doesn't take."""
 
 IN_ORDER = "in_order"
 WAYS = (IN_ORDER, "through", "elementwise_recurrent", "linear_recurrent", "fed_back")
@@ -502,8 +509,14 @@ class FrameworkMappings:
         """The framework, and what it builds on."""
         return (self, *(self.base.family if self.base is not None else ()))
 
+    def constructor(self, mapping: LayerMapping) -> dict[str, Parameter]:
+        """What an import makes a layer of: the parameters of the first class of a mapping."""
+        signature = self.signatures.get(mapping.layers[0], {})
+        return {name: found for name, found in signature.items() if found.kept is None}
+
     def signature(self, mapping: LayerMapping) -> dict[str, Parameter]:
-        """The constructor parameters of all classes of a mapping, the first class's first."""
+        """The parameters of all classes of a mapping, the first class's first, and what live layers
+        keep besides."""
         merged: dict[str, Parameter] = {}
         for layer in mapping.layers:
             for name, parameter in self.signatures.get(layer, {}).items():

@@ -173,7 +173,7 @@ def _inverses_hold(
             f"say so in `when`: `{show(case.case.when)} and {name} == ...`",
         )
         return
-    made = framework.signatures[mapping.layers[0]]
+    made = framework.constructor(mapping)
     told = bound_parameters(mapping) & set(made)
     usual = {name: made[name].default for name in told if not made[name].required}
     for values in drawn:

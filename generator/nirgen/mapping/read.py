@@ -12,6 +12,7 @@ from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
     ALWAYS,
     CALLS,
+    KEPT,
     WAYS,
     Binding,
     Called,
@@ -419,7 +420,13 @@ def _parameter(name: str, entries: _Entries, at: Location) -> Parameter:
         default=entries.constant("default"),
         at=at,
         of=entries.text("of") or None,
+        kept=entries.text("kept") or None,
     )
+    if parameter.kept not in (None, *KEPT):
+        mend = did_you_mean(parameter.kept, KEPT)
+        entries.problems.add(
+            entries.place("kept"), f"a layer keeps nothing as `{parameter.kept}`", mend
+        )
     entries.refuse_the_rest()
     return parameter
 

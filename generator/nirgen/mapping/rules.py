@@ -21,8 +21,10 @@ from nirgen.mapping.model import (
     Mappings,
     Node,
     Normalization,
+    Parameter,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
+from nirgen.mapping.source import Constant
 
 LINKS = ("before", "then", "feedback")
 
@@ -195,11 +197,13 @@ def parameters_are_accounted_for(
     }
     roles = Counter(name for group in stated.values() for name in group)
     bound = bound_parameters(mapping)
-    for name in signature:
-        if not roles[name] and name not in bound:
+    held = _held(mapping).union(*(names(rejection.when) for rejection in mapping.reject))
+    for name, parameter in signature.items():
+        if not roles[name] and name not in bound and (parameter.kept is None or name not in held):
+            kept = "" if parameter.kept is None else f", {_kept(parameter)},"
             problems.add(
                 mapping.at,
-                f"`{name}` of {mapping.layers[0]} is not accounted for",
+                f"`{name}` of {mapping.layers[0]}{kept} is not accounted for",
                 "bind, derive, fix or ignore it (with a reason)",
             )
     for name, times in sorted(roles.items()):
@@ -214,6 +218,47 @@ def parameters_are_accounted_for(
     for key, group in (("read", mapping.read), ("domain", mapping.domain)):
         for name in sorted(set(group) - set(signature)):
             problems.add(mapping.places[key], f"no `{name}`", did_you_mean(name, signature))
+
+
+def _held(mapping: LayerMapping) -> frozenset[str]:
+    """What of a live layer a mapping speaks of otherwise than by parameters: its tensors, what is
+    read of it, its state."""
+    parts = [mapping.part, *(case.part for choice in mapping.choices for case in choice.cases)]
+    tensors = [part.tensors for part in parts] + [link.tensors for link in mapping.all_links]
+    read = (name for formula in mapping.read.values() for name in names(formula))
+    named = (name for each in tensors for name in each.values())
+    return frozenset((*named, *read, *mapping.attributes.values(), *mapping.state.values()))
+
+
+def _kept(parameter: Parameter) -> str:
+    """`a buffer that no constructor takes`"""
+    article = "an" if parameter.kept == "attribute" else "a"
+    return f"{article} {parameter.kept} that its constructor doesn't take"
+
+
+def kept_is_as_made(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """An import can't give a layer what its constructor doesn't take: cases must not want that."""
+    kept = {n: p for n, p in framework.signature(mapping).items() if p.kept is not None}
+    if mapping.direction != "both" or not kept:
+        return
+    bound = bound_parameters(mapping) & set(kept)
+    for node in (mappings.nodes[n] for n in mapping.imported if n in mappings.nodes):
+        given = dict.fromkeys(bound, frozenset[Constant]())
+        for choice in inverse.invert(mapping, node).choices:
+            for case in choice.cases:
+                for name, value in case.given.items():
+                    if name in given:
+                        given[name] |= {value}
+        for name, values in given.items():
+            if values != {kept[name].default}:
+                what = f"an import can't give a layer `{name}`, {_kept(kept[name])}"
+                mend = (
+                    f"fix it, or say `{name} == {kept[name].default}` in all cases but those that "
+                    "are `export_only`"
+                )
+                problems.add(mapping.at, what, mend)
 
 
 def _time_step(mapping: LayerMapping) -> tuple[str, ...]:
@@ -362,7 +407,7 @@ def _complete(
     formulas = [form.when, form.gain, form.shift, *form.layer.values(), *form.start.values()]
     for unknown in sorted({name for f in formulas for name in names(f)} - fields - {"dt"}):
         problems.add(form.at, f"the node has no `{unknown}`", did_you_mean(unknown, fields))
-    bound = bound_parameters(mapping) & set(framework.signature(mapping))
+    bound = bound_parameters(mapping) & set(framework.constructor(mapping))
     for name in sorted(set(form.layer) ^ bound):
         what = "is not given" if name in bound else "is no bound parameter of the layer"
         problems.add(form.at, f"`{name}` {what} in `normalize`", did_you_mean(name, bound))
@@ -407,7 +452,7 @@ def imports_are_determined(
                 " or say why the mapping is `export_only`",
             )
     found = bound_parameters(mapping) | {*mapping.derive, *mapping.fix, *_time_step(mapping)}
-    for name, parameter in framework.signatures.get(mapping.layers[0], {}).items():
+    for name, parameter in framework.constructor(mapping).items():
         if parameter.required and name not in found:
             problems.add(
                 mapping.at, f"an import can't know `{name}`, which the layer requires", "derive it"
@@ -424,6 +469,7 @@ RULES: tuple[Rule, ...] = (
     names_are_declared,
     functions_take_what_they_are_given,
     parameters_are_accounted_for,
+    kept_is_as_made,
     fields_are_accounted_for,
     state_is_accounted_for,
     metadata_tells,

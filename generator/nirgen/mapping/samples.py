@@ -179,6 +179,8 @@ def _surroundings(source: random.Random) -> dict[str, Any]:
 
 
 def _can_be_drawn(parameter: Parameter) -> bool:
+    if parameter.kept is not None and parameter.required:
+        return False  # a tensor of its own
     known = ("Literal", "float", "Tensor", "bool", "int", "str")
     return any(word in parameter.type for word in known)
 

@@ -163,7 +163,7 @@ class _Native:
         """Whether the layer has a number for each neuron in the field's place."""
         cases = (case.part for choice in self.mapping.choices for case in choice.cases)
         bound = (b for part in (self.mapping.part, *cases) for b in part.bind if b.field == name)
-        signature = self.framework.signatures[self.mapping.layers[0]]
+        signature = self.framework.constructor(self.mapping)
         types = {signature[n].type for b in bound for n in names(b.formula) if n in signature}
         return bool(types & {"Tensor", "Optional[Tensor]"})
 
@@ -177,7 +177,7 @@ class _Native:
 
     def _is_counted(self, solved: Solved) -> bool:
         """Whether a whole number follows from numbers that aren't whole: steps from seconds."""
-        parameter = self.framework.signatures[self.mapping.layers[0]].get(solved.parameter)
+        parameter = self.framework.constructor(self.mapping).get(solved.parameter)
         fields = (name.removeprefix(NODE) for name in names(solved.formula) if NODE in name)
         whole = parameter is not None and parameter.type == "int"
         return whole and any(self.kind.fields[name].kind == "parameter" for name in fields)
@@ -358,7 +358,7 @@ class _Normalized:
 
     def _layer(self) -> dict[str, Any]:
         """The layer's parameters that are one number for all neurons, within their domains."""
-        signature = self.framework.signatures[self.mapping.layers[0]]
+        signature = self.framework.constructor(self.mapping)
         alike = {n: f for n, f in self.form.layer.items() if "Tensor" not in signature[n].type}
         named = {name for formula in alike.values() for name in names(formula)}
         fields = [name for name in self.kind.fields if name in named]

@@ -80,6 +80,7 @@ def of_framework(framework: Framework) -> Statements:
 def parameter(given: Parameter) -> str:
     """A constructor's parameter as its signature would have it: `float = 2.0`."""
     text = given.type if given.required else f"{given.type} = {given.default!r}"
+    text = text if given.kept is None else f"{text}, kept as {given.kept}"
     return text if given.part_of is None else f"{text}, in {given.held}"
 
 
