@@ -5,50 +5,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from nir_runtime import numbers
 from nir_runtime.contract.dynamics import spike
 
 
-def sigmoid(value: torch.Tensor | float) -> float:
-    """1 / (1 + exp(-x)), in the precision in which the layer itself computes it."""
-    return float(torch.as_tensor(value).sigmoid())
+def sigmoid(value: Any) -> Any:
+    """1 / (1 + exp(-x)); of a tensor, in the precision in which the layer itself computes it."""
+    held = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)
+    of_each = held.detach().sigmoid()
+    return float(of_each) if of_each.numel() == 1 else numbers.as_array(of_each)
 
 
-def logit(value: float) -> float:
-    """The inverse of `sigmoid`: log(p / (1 - p))."""
-    return math.log(value / (1.0 - value))
+def logit(value: Any) -> Any:
+    """The inverse of `sigmoid`: log(p / (1 - p)); infinite at 0 and 1, and nan outside."""
+    with np.errstate(divide="ignore"):
+        odds = np.divide(_plain(value), 1.0 - _plain(value))
+    return log(odds if np.ndim(odds) else float(odds))
 
 
 def sqrt(value: Any) -> Any:
-    """The square root of a number or of each element of an array."""
-    return np.sqrt(value)
+    """The square root; nan below 0."""
+    return _each(math.sqrt, np.sqrt, value)
 
 
 def float32(value: Any) -> Any:
     """A number, or each element of an array, in single precision."""
-    return np.float64(np.float32(value))
+    return np.float64(np.float32(_plain(value)))
 
 
-def exp(value: float) -> float:
+def exp(value: Any) -> Any:
     """e to the power of `value`; infinite where that is too large for a number."""
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
+    return _each(math.exp, np.exp, value)
 
 
-def log(value: float) -> float:
+def log(value: Any) -> Any:
     """The natural logarithm; -inf of 0, and nan below, which no domain holds."""
-    if value > 0:
-        return math.log(value)
-    return -math.inf if value == 0 else math.nan
+    return _each(math.log, np.log, value)
+
+
+def _each(of_number: Callable[[float], float], of_array: Callable[[Any], Any], value: Any) -> Any:
+    """A function of a number, as Python has it, or of each element of an array or tensor."""
+    plain = _plain(value)
+    if np.ndim(plain) == 0:
+        with contextlib.suppress(ArithmeticError, ValueError):
+            return of_number(float(plain))
+    with np.errstate(all="ignore"):  # inf and nan are values, which bounds refuse
+        found = of_array(np.asarray(plain, dtype=np.float64))
+    return found if np.ndim(found) else float(found)
+
+
+def _plain(value: Any) -> Any:
+    return numbers.as_array(value) if isinstance(value, torch.Tensor) else value
 
 
 def pair(size: Any) -> tuple[int, int]:
@@ -79,10 +96,10 @@ def half(size: Any) -> tuple[int, int]:
 
 
 def clamp(value: Any, low: float, high: float) -> Any:
-    """A number, or the elements of a tensor, moved into low <= x <= high."""
+    """A number, or the elements of a tensor or array, moved into low <= x <= high."""
     if isinstance(value, torch.Tensor):
         return value.clamp(low, high)
-    return min(max(value, low), high)
+    return np.clip(value, low, high) if np.ndim(value) else min(max(value, low), high)
 
 
 def every(condition: Any) -> bool:
@@ -91,8 +108,8 @@ def every(condition: Any) -> bool:
 
 
 def any_nonzero(size: Any) -> bool:
-    """Whether a number, or one of a pair, is other than zero."""
-    return bool(np.any(size))
+    """Whether a number, or one of several, is other than zero."""
+    return bool(np.any(_plain(size)))
 
 
 def size(array: npt.NDArray[Any], axis: int) -> int:

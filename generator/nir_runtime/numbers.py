@@ -74,16 +74,6 @@ def as_tensor(
     return torch.tensor(values, dtype=dtype, device=device)
 
 
-def sigmoid(value: torch.Tensor | float) -> float:
-    """1 / (1 + exp(-x)), in the precision in which the layer itself computes it."""
-    return float(torch.as_tensor(value).sigmoid())
-
-
-def logit(value: float) -> float:
-    """The inverse of `sigmoid`: log(p / (1 - p))."""
-    return math.log(value / (1.0 - value))
-
-
 def invert(guess: Any, *equations: Equation) -> Any:
     """The number near `guess` that solves all equations to the last bit, where one exists.
 
@@ -93,7 +83,12 @@ def invert(guess: Any, *equations: Equation) -> Any:
     (the file was written in another precision, or by another formula), `guess` is as good.
 
     Of arrays, each element is such a number.
+
+    Raises:
+        ArithmeticError: the formula that gives the guess has no value.
     """
+    if np.isnan(guess).any():
+        raise ArithmeticError("a formula of the layer's parameters has no value for the node")
     if np.ndim(guess):
         return _inverted(np.asarray(guess), equations)
     for candidate in _near(guess):

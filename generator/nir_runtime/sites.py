@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from nir_runtime import numbers
 from nir_runtime.arrays import distinct
 from nir_runtime.contract import shapes
-from nir_runtime.contract.primitives import telling
+from nir_runtime.contract.primitives import ANNOTATED, named_besides, telling
 from nir_runtime.errors import ExportRefused, ImportRefused, LayerUnfit, Problem
 from nir_runtime.values import agree, compact, fits, resolution, says, uniform
 
@@ -71,8 +71,39 @@ class Chain:
     feedback: tuple[nir.NIRNode, ...] = ()
 
 
+class Features:
+    """What formulas say of the features that reach a layer or node; all follows from `shape`."""
+
+    shape: Shape
+
+    @property
+    def rank(self) -> int:
+        """The number of feature axes."""
+        return len(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """The size of the first feature axis."""
+        return self.shape[0]
+
+    @property
+    def length(self) -> int:
+        """The size of the last feature axis: what a Conv1d slides over."""
+        return self.shape[-1]
+
+    @property
+    def spatial_shape(self) -> Shape:
+        """The feature axes behind the channels: (height, width) for a Conv2d."""
+        return self.shape[1:]
+
+    @property
+    def input_type(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The features' shape in the form in which a node holds its input type."""
+        return {"input": np.array(self.shape, dtype=np.int64)}
+
+
 @dataclass
-class ExportSite:
+class ExportSite(Features):
     """One layer of a network on its way into a node.
 
     Attributes:
@@ -101,31 +132,6 @@ class ExportSite:
     annotations: list[str] = field(default_factory=list)
     folds: bool = False
     cases: list[str] = field(default_factory=list)
-
-    @property
-    def rank(self) -> int:
-        """The number of feature axes."""
-        return len(self.shape)
-
-    @property
-    def channels(self) -> int:
-        """The size of the first feature axis."""
-        return self.shape[0]
-
-    @property
-    def length(self) -> int:
-        """The size of the last feature axis: what a Conv1d slides over."""
-        return self.shape[-1]
-
-    @property
-    def spatial_shape(self) -> Shape:
-        """The feature axes behind the channels: (height, width) for a Conv2d."""
-        return self.shape[1:]
-
-    @property
-    def input_type(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The features' shape in the form in which a node holds its input type."""
-        return {"input": np.array(self.shape, dtype=np.int64)}
 
     def go_behind(self, *nodes: nir.NIRNode) -> None:
         """Go on with the features that reach the layer's own node, behind others of the layer's."""
@@ -203,9 +209,11 @@ class ExportSite:
         """A layer's tensor as an array: a view where the tensor is in main memory."""
         return numbers.as_array(value)
 
-    def annotate(self, because: str, **metadata: Any) -> None:
+    def annotate(self, because: str, /, **metadata: Any) -> None:
         """Note in the metadata what NIR has no field for; the node is exact with it only."""
+        told = str(self.metadata.get(ANNOTATED, "")).split()
         self.metadata.update(metadata)
+        self.metadata.update(named_besides(dict.fromkeys((*told, *metadata))))
         if "reset" in metadata and self.options.soft_reset == "refuse":
             raise self.refuse(because, 'export with soft_reset="annotate" or "decompose"')
         if "reset" in metadata and self.options.soft_reset == "decompose":
@@ -214,7 +222,7 @@ class ExportSite:
             return  # the node doesn't stay as it is
         self.annotations.append(because)
 
-    def remember(self, **metadata: Any) -> None:
+    def remember(self, /, **metadata: Any) -> None:
         """Note in the metadata what an import restores but the numbers don't need."""
         self.metadata.update(metadata)
 
@@ -244,7 +252,7 @@ class ExportSite:
 
 
 @dataclass
-class ImportSite:
+class ImportSite(Features):
     """One node of a graph on its way into a layer.
 
     Attributes:
@@ -254,6 +262,7 @@ class ImportSite:
         dt: the time step, in seconds.
         device, dtype: of the layer to be.
         options: what the framework's import takes besides, such as `step_mode`.
+        annotates: the keys that the framework's own exports of such a node annotate.
         annotations: what metadata was honoured, and why; empty for an exact conversion.
         cases: which cases of the mapping apply.
         followed: the keys of the metadata that the layer follows.
@@ -266,6 +275,7 @@ class ImportSite:
     device: torch.device
     dtype: torch.dtype
     options: Mapping[str, Any] = field(default_factory=dict)
+    annotates: Sequence[str] = ()
     annotations: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
     followed: set[str] = field(default_factory=set)
@@ -316,12 +326,23 @@ class ImportSite:
         """Whether the node's field `name` is zero everywhere."""
         return not np.any(distinct(getattr(self.node, name)))
 
-    def noted(self, **metadata: Any) -> bool:
+    def noted(self, /, **metadata: Any) -> bool:
         """Whether the node's metadata says exactly this."""
         noted = says(self.node, **metadata)
         if noted:
             self.followed.update(metadata)
         return noted
+
+    def demand_noted(self, /, **metadata: Any) -> None:
+        """Pass a node on to another layer unless its metadata says this: the layer does it."""
+        if not self.noted(**metadata):
+            wanted = ", ".join(f"{key}: {value}" for key, value in metadata.items())
+            raise self.unfit(f"the node's metadata doesn't say {wanted}, and the layer does so")
+
+    def demand_case(self, holds: bool, what: str) -> None:
+        """Pass a node on to another layer unless the case holds in which the layer computes it."""
+        if not holds:
+            raise self.unfit(f"the layer computes such a node only where {what}")
 
     def honour(self, because: str) -> None:
         """Record that the layer follows the node's metadata where NIR has no field."""
@@ -363,7 +384,9 @@ class ImportSite:
 
     def demand_plain(self) -> None:
         """Pass a node on to another layer if its metadata says what this one doesn't follow."""
-        left = [key for key in telling(self.node) if key not in self.followed]
+        others = (key for key in self.annotates if key in self.node.metadata)
+        told = dict.fromkeys((*telling(self.node), *others))
+        left = [key for key in told if key not in self.followed]
         if left:
             what = f"the node's metadata says more: {', '.join(left)}"
             raise self.unfit(what, "metadata", LayerUnfit.LESS_METADATA)
@@ -379,6 +402,8 @@ class ImportSite:
         """Numbers for each neuron as a tensor; where all are equal one number, without axes: it is
         in double precision, and takes part in that of the layer's input."""
         held = compact(values)
+        if not np.isfinite(held).all():
+            raise self.unfit("the layer would have numbers that are infinite, or none")
         precision = self.dtype if np.ndim(held) else torch.float64
         return numbers.as_tensor(held, precision, self.device)
 
@@ -397,6 +422,17 @@ class ImportSite:
                 given = tuple(tensor.shape)
                 raise self.unfit(f"{name} has shape {given}, and the layer's has {held}", name)
             setattr(layer, name, nn.Parameter(tensor))
+
+    def refine(self, layer: nn.Module, **tensors: Any) -> None:
+        """Give a layer, in the import's precision, the tensors that its constructor has rounded.
+
+        What the constructor keeps otherwise, as a number or a property of others, is not rounded.
+        """
+        for name, value in tensors.items():
+            if isinstance(vars(layer)["_parameters"].get(name), nn.Parameter):
+                held = getattr(layer, name)
+                spread = np.broadcast_to(np.asarray(value), held.shape)
+                self.load(layer, **{name: spread})
 
     def unfit(self, what: str, field: str = "", advice: str = LayerUnfit.REFERENCE) -> LayerUnfit:
         """The error to raise: why this layer can't compute the node, while another may."""

@@ -31,6 +31,8 @@ class Target:
         exporters: by exact class; a subclass may compute anything, so it is not its base.
         importers: by the NIR node's class, in the order in which they are tried.
         fallback: importers of the reference, for nodes that no layer of the framework computes.
+        annotates: by the NIR node's class, keys of the metadata, beside those that all readers
+            know, without which a node of its exporters means something else.
         state: the attributes in which a stateful layer keeps its state, by class.
         mode_attribute: the layers' attribute that tells the layout, `step_mode`; None if fixed.
         leading_axes: how many axes stand before the features, by the value of that attribute
@@ -63,6 +65,7 @@ class Target:
     mode_attribute: str | None = None
     leading_axes: Mapping[str | None, int] = field(default_factory=lambda: {None: 1})
     fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(default_factory=dict)
+    annotates: Mapping[type[nir.NIRNode], tuple[str, ...]] = field(default_factory=dict)
     fires: Literal[">", ">="] = ">"
     calling: Callable[[Any], Call] = remembering
     calls: Mapping[type[nn.Module], Callable[[Any], Call]] = field(default_factory=dict)

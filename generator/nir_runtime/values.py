@@ -36,7 +36,7 @@ def fits(array: npt.NDArray[Any], shape: tuple[int, ...]) -> bool:
         return False
 
 
-def says(node: nir.NIRNode, **metadata: Any) -> bool:
+def says(node: nir.NIRNode, /, **metadata: Any) -> bool:
     """Whether a node's metadata says exactly this."""
     held = node.metadata
     return all(key in held and np.array_equal(held[key], value) for key, value in metadata.items())

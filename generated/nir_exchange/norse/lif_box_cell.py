@@ -45,8 +45,15 @@ def to_nir(module: norse.LIFBoxCell, at: ExportSite) -> nir.LIF:
     if not every(tau_mem_inv > 0):
         raise at.refuse("tau_mem_inv is out of bounds, and the layer needs tau_mem_inv > 0")
 
-    if reset_method != "reset_value":
+    if reset_method == "reset_value":
+        pass
+    elif reset_method == "reset_subtract":
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_method == 'reset_value', or "
+            "reset_method == 'reset_subtract'",
+        )
 
     return nir.LIF(
         tau=at.fill(1 / tau_mem_inv),

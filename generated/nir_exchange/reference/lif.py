@@ -55,10 +55,15 @@ def to_nir(module: reference.LIF | dynamics.LIF, at: ExportSite) -> nir.LIF:
             "NIR has no field for a reset by subtraction in the step after",
             reset="subtract_next",
         )
-    else:
+    elif reset_by == "subtract_carried":
         at.annotate(
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
+        )
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_by == 'set', or reset_by == 'subtract', "
+            "or reset_by == 'subtract_next', or reset_by == 'subtract_carried'",
         )
     at.start("v", layer=v_initial, node=v_leak)
 

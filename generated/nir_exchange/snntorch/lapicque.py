@@ -44,6 +44,13 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
     inhibition = bool(module.inhibition)
     reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
+    graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
+    if not every(graded_spikes_factor == 1.0):
+        raise at.refuse(
+            "graded_spikes_factor is not 1.0 everywhere: its spikes are multiplied by it, and "
+            "NIR's are 1",
+            "leave it 1, and scale the weights behind the layer",
+        )
     if inhibition is not False:
         raise at.refuse(
             f"inhibition is {inhibition!r}: only the neuron with the highest potential may fire, "
@@ -81,9 +88,14 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             "NIR has no field for a reset by subtraction in the step after",
             reset="subtract_next",
         )
-    else:
+    elif reset_mechanism == "none":
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'subtract', or "
+            "reset_mechanism == 'none'",
+        )
 
     if reset_mechanism == "subtract":
         at.where("reset_mechanism == 'subtract'")
@@ -96,7 +108,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             metadata=at.metadata,
         )
         return Chain(node, then=then)
-    else:
+    elif reset_mechanism == "none":
         at.where("reset_mechanism == 'none'")
         node = nir.LI(
             tau=at.fill(R * C * at.dt / time_step),
@@ -105,3 +117,8 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             metadata=at.metadata,
         )
         return Chain(node, then=then)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'subtract', or "
+            "reset_mechanism == 'none'",
+        )

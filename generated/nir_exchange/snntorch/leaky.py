@@ -109,9 +109,16 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
         )
-    else:
+    elif reset_mechanism == "none":
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'zero' and not "
+            "reset_delay, or reset_mechanism == 'zero' and reset_delay, or reset_mechanism == "
+            "'subtract' and reset_delay, or reset_mechanism == 'subtract' and not reset_delay, or "
+            "reset_mechanism == 'none'",
+        )
 
     if every(graded_spikes_factor == 1):
         pass
@@ -223,6 +230,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> snntorch.Leaky:
     at.demand("r", node_r, 1 / (1 - beta), "1 / (1 - beta)")
     at.demand("v_leak", node_v_leak, 0.0, "0")
     at.demand("v_reset", node_v_reset, 0.0, "0")
+    at.demand_case(every(beta < 1), "beta < 1")
     at.start("v", layer=0.0, node=node_v_leak)
 
     return snntorch.Leaky(

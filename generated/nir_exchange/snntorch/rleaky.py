@@ -20,7 +20,7 @@ import nir
 import snntorch
 
 from nir_runtime.calling import Call
-from nir_runtime.functions import clamp, every, half, is_step, pair, reset_of
+from nir_runtime.functions import any_nonzero, clamp, every, half, is_step, pair, reset_of
 from nir_runtime.sites import Chain, ExportSite
 
 
@@ -98,10 +98,19 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
     kernel_size = module.kernel_size
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
+    init_hidden = bool(module.init_hidden)
     inhibition = bool(module.inhibition)
     reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
+    graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
+    spk = module.spk
+    if not every(graded_spikes_factor == 1.0):
+        raise at.refuse(
+            "graded_spikes_factor is not 1.0 everywhere: its spikes are multiplied by it, and "
+            "NIR's are 1",
+            "leave it 1, and scale the weights behind the layer",
+        )
     if inhibition is not False:
         raise at.refuse(
             f"inhibition is {inhibition!r}: only the neuron with the highest potential may fire, "
@@ -116,6 +125,11 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         )
     if not every(threshold >= 0):
         raise at.refuse("threshold is out of bounds, and the layer needs threshold >= 0")
+    if init_hidden and any_nonzero(spk):
+        raise at.refuse(
+            "its last spikes are left over from a run, and would be fed back in the first step",
+            "reset it before: snntorch.utils.reset(net)",
+        )
     if reset_mechanism == "zero" and reset_delay:
         raise at.refuse(
             "in the step after a spike, it drops that step's input too",
@@ -141,9 +155,15 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
         )
-    else:
+    elif reset_mechanism == "none":
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'zero', or reset_mechanism "
+            "== 'subtract' and reset_delay, or reset_mechanism == 'subtract' and not reset_delay, "
+            "or reset_mechanism == 'none'",
+        )
 
     if all_to_all and linear_features is not None:
         back = nir.Affine(
@@ -162,9 +182,14 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
             bias=at.tensor(module.recurrent.bias),
         )
         feedback = (*feedback, back)
-    else:
+    elif not all_to_all:
         back = nir.Scale(scale=at.tensor(module.recurrent.V))
         feedback = (*feedback, back)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: all_to_all and linear_features is not None, "
+            "or all_to_all and linear_features is None, or not all_to_all",
+        )
 
     if every(beta < 1) and reset_mechanism != "none":
         at.where("beta < 1 and reset_mechanism != 'none'")

@@ -19,7 +19,7 @@ import nir
 import snntorch
 
 from nir_runtime.calling import Call
-from nir_runtime.functions import clamp, every, half, is_step, pair, reset_of
+from nir_runtime.functions import any_nonzero, clamp, every, half, is_step, pair, reset_of
 from nir_runtime.sites import Chain, ExportSite
 
 
@@ -78,10 +78,19 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
     kernel_size = module.kernel_size
     threshold = at.values("threshold", module.threshold)
     spike_grad = module.spike_grad
+    init_hidden = bool(module.init_hidden)
     inhibition = bool(module.inhibition)
     reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
+    graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
+    spk = module.spk
+    if not every(graded_spikes_factor == 1.0):
+        raise at.refuse(
+            "graded_spikes_factor is not 1.0 everywhere: its spikes are multiplied by it, and "
+            "NIR's are 1",
+            "leave it 1, and scale the weights behind the layer",
+        )
     if inhibition is not False:
         raise at.refuse(
             f"inhibition is {inhibition!r}: only the neuron with the highest potential may fire, "
@@ -105,6 +114,11 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
         raise at.refuse("beta is out of bounds, and the layer needs 0 <= beta < 1")
     if not every(threshold >= 0):
         raise at.refuse("threshold is out of bounds, and the layer needs threshold >= 0")
+    if init_hidden and any_nonzero(spk):
+        raise at.refuse(
+            "its last spikes are left over from a run, and would be fed back in the first step",
+            "reset it before: snntorch.utils.reset(net)",
+        )
     if reset_mechanism == "zero":
         raise at.refuse(
             "in the step after a spike, it drops that step's input, and the current with it",
@@ -122,6 +136,8 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
         )
     feedback: tuple[nir.NIRNode, ...] = ()
 
+    if not reset_mechanism == "subtract":
+        raise at.refuse("the layer is of no case that is known: reset_mechanism == 'subtract'")
     at.annotate(
         "NIR has no field for a reset by subtraction in the step after",
         reset="subtract_next",
@@ -144,9 +160,14 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
             bias=at.tensor(module.recurrent.bias),
         )
         feedback = (*feedback, back)
-    else:
+    elif not all_to_all:
         back = nir.Scale(scale=at.tensor(module.recurrent.V))
         feedback = (*feedback, back)
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: all_to_all and linear_features is not None, "
+            "or all_to_all and linear_features is None, or not all_to_all",
+        )
 
     node = nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - alpha)),

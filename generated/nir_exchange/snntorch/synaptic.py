@@ -54,6 +54,13 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
     reset_mechanism = reset_of(module.state_function, module.reset_mechanism_val)
     state_quant = bool(module.state_quant)
     reset_delay = bool(module.reset_delay)
+    graded_spikes_factor = at.values("graded_spikes_factor", module.graded_spikes_factor)
+    if not every(graded_spikes_factor == 1.0):
+        raise at.refuse(
+            "graded_spikes_factor is not 1.0 everywhere: its spikes are multiplied by it, and "
+            "NIR's are 1",
+            "leave it 1, and scale the weights behind the layer",
+        )
     if inhibition is not False:
         raise at.refuse(
             f"inhibition is {inhibition!r}: only the neuron with the highest potential may fire, "
@@ -95,10 +102,16 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
             "NIR has no field for a reset by subtraction in the step after",
             reset="subtract_next",
         )
-    else:
+    elif reset_mechanism == "subtract" and not reset_delay:
         at.annotate(
             "NIR has no field for a reset by subtraction that is carried into the next step",
             reset="subtract_carried",
+        )
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: reset_mechanism == 'zero' and not "
+            "reset_delay, or reset_mechanism == 'subtract' and reset_delay, or reset_mechanism == "
+            "'subtract' and not reset_delay",
         )
 
     return nir.CubaLIF(

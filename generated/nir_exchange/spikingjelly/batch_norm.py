@@ -103,7 +103,7 @@ def to_nir(
             bias=offset - mean * gain / sqrt(var + eps),
             metadata=at.metadata,
         )
-    else:
+    elif at.rank > 2:
         at.where("rank > 2")
         at.foldable()
         return nir.Conv2d(
@@ -115,4 +115,8 @@ def to_nir(
             groups=num_features,
             bias=offset - mean * gain / sqrt(var + eps),
             metadata=at.metadata,
+        )
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: rank == 1, or rank == 2, or rank > 2",
         )

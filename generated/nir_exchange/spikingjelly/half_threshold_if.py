@@ -31,6 +31,13 @@ def to_nir(module: neuron.HalfThresholdIFNode, at: ExportSite) -> nir.IF:
     """
     v_threshold = at.number("v_threshold", module.v_threshold)
     surrogate_function = module.surrogate_function
+    v_reset = at.optional_number("v_reset", module.v_reset)
+    if v_reset is not None:
+        raise at.refuse(
+            f"v_reset is {v_reset!r}: it was set on a layer whose constructor doesn't take it, "
+            "and is reset by subtraction",
+            "use IFNode",
+        )
     if not spiking(surrogate_function):
         raise at.refuse(
             "the layer passes the surrogate's primitive on, where NIR has spikes",

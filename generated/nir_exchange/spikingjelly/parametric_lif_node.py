@@ -139,7 +139,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> neuron.ParametricLIFNode:
         v_threshold=v_threshold,
         v_reset=v_reset,
     )
-    at.load(module, w=logit(1 / init_tau))
+    at.refine(module, w=logit(1 / init_tau))
     return module
 
 
@@ -180,6 +180,6 @@ def from_any_lif(node: nir.LIF, at: ImportSite) -> Normalized:
         v_threshold=1.0,
         v_reset=0.0,
     )
-    at.load(made, w=logit(1 / init_tau))
+    at.refine(made, w=logit(1 / init_tau))
     preset(made, "v", at.one("v", (v_leak - v_reset) / (v_threshold - v_reset)))
     return Normalized(made, gain=at.map_of_input(gain), shift=at.map_of_input(shift), node=node)

@@ -44,16 +44,24 @@ def to_nir(module: nn.Flatten, at: ExportSite) -> nir.Flatten:
     if start_dim >= at.batch_axes:
         at.where("start_dim >= batch_axes")
         node_start_dim = start_dim - at.batch_axes
-    else:
+    elif start_dim < 0:
         at.where("start_dim < 0")
         node_start_dim = start_dim
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: start_dim >= batch_axes, or start_dim < 0",
+        )
 
     if end_dim >= at.batch_axes:
         at.where("end_dim >= batch_axes")
         node_end_dim = end_dim - at.batch_axes
-    else:
+    elif end_dim < 0:
         at.where("end_dim < 0")
         node_end_dim = end_dim
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: end_dim >= batch_axes, or end_dim < 0",
+        )
 
     return nir.Flatten(
         input_type=at.input_type,

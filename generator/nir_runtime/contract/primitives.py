@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -513,9 +513,25 @@ def is_stateful(node: nir.NIRNode) -> bool:
     return bool(PRIMITIVES[type(node)].state)
 
 
+ANNOTATED = "annotated"
+"""The metadata that names the keys, beside those that every reader knows, without which the node
+means something else."""
+
+
 def telling(node: nir.NIRNode) -> list[str]:
-    """The keys of a node's metadata that change what it computes: its reset, where it starts."""
+    """The keys of a node's metadata that change what it computes: its reset, where it starts, and
+    what the writer of the node says must be read besides."""
     told = {f"{variable}_initial" for variable in PRIMITIVES[type(node)].state}
     if hasattr(node, "v_reset"):
         told.add("reset")
+    told |= set(str(node.metadata.get(ANNOTATED, "")).split())
     return [key for key in node.metadata if key in told]
+
+
+def named_besides(keys: Iterable[str]) -> dict[str, str]:
+    """What metadata must hold so that all readers know which of its keys change the node.
+
+    They know `reset` and `v_initial` themselves; other keys have no meaning that all agree on.
+    """
+    others = [key for key in keys if key != "reset" and not key.endswith("_initial")]
+    return {ANNOTATED: " ".join(others)} if others else {}

@@ -173,10 +173,11 @@ def _wrong_starts(flat: Flat, shapes: _Propagation) -> Iterator[Problem]:
     """The states that a node's metadata can't mean to start with."""
     for name, arriving in shapes.arriving.items():
         node = flat.nodes[name]
-        for key in telling(node) if node.metadata else ():
+        starts = telling(node) if node.metadata else ()
+        for key in (key for key in starts if key.endswith("_initial")):
             start = node.metadata[key]
-            wrong = "" if key == "reset" else wrong_array(start)
-            if not wrong and key != "reset" and not fits(np.asarray(start), arriving):
+            wrong = wrong_array(start)
+            if not wrong and not fits(np.asarray(start), arriving):
                 wrong = f"has the shape {np.shape(start)}, and the features {arriving}"
             if wrong:
                 yield Problem(f"{flat.places[name]}/metadata/{key}", wrong)

@@ -236,6 +236,7 @@ class _Importing:
             device=self.device,
             dtype=self.dtype,
             options=self.options,
+            annotates=self.target.annotates.get(type(node), ()),
         )
 
     def _layer(self, name: str, node: nir.NIRNode) -> nn.Module:
@@ -248,10 +249,11 @@ class _Importing:
         unfit: list[Problem] = []
         for importer in (*own, *reference):
             try:
-                layer = importer(site.node, site)
+                with np.errstate(all="ignore"):  # what has no value is unfit
+                    layer = importer(site.node, site)
                 site.demand_plain()
-            except LayerUnfit as reason:
-                unfit += reason.problems
+            except (LayerUnfit, ArithmeticError) as reason:
+                unfit += _reasons(reason, site)
                 site.forget()
                 continue
             layer = self._hosted(layer) if importer in reference else layer
@@ -286,6 +288,13 @@ class _Importing:
                 named = ", ".join(repr(name) for name in component[:12])
                 what = f"{self.target.name} can't hold nodes that feed each other: {named}"
                 yield Problem(self.flat.places[component[0]], what)
+
+
+def _reasons(reason: LayerUnfit | ArithmeticError, site: ImportSite) -> tuple[Problem, ...]:
+    """Why a layer doesn't compute a node: what its importer says, or that a formula fails."""
+    if isinstance(reason, LayerUnfit):
+        return reason.problems
+    return site.unfit(f"the layer's parameters can't be computed: {reason}").problems
 
 
 def _set_mode(target: Target, module: nn.Module, options: Mapping[str, Any]) -> None:

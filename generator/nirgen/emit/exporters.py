@@ -177,9 +177,13 @@ class _Exporter:
     def _fixed(self) -> Iterator[Statement]:
         for fixed in self.mapping.fix.values():
             symbol = "is not" if fixed.value is None or isinstance(fixed.value, bool) else "!="
-            guard = Binary(symbol, Name(fixed.parameter), Literal(fixed.value))
-            what = f"{fixed.parameter} is {{{fixed.parameter}!r}}: {fixed.because}"
-            yield self._refusal(guard, f"f{quote(what)}", fixed.instead)
+            name, value = Name(fixed.parameter), Literal(fixed.value)
+            what = f"f{quote(f'{fixed.parameter} is {{{fixed.parameter}!r}}: {fixed.because}')}"
+            guard: Expression = Binary(symbol, name, value)
+            if fixed.parameter in self.elementwise:  # one neuron that differs is one too many
+                guard = Not(Binary("==", name, value))
+                what = quote(f"{fixed.parameter} is not {show(value)} everywhere: {fixed.because}")
+            yield self._refusal(guard, what, fixed.instead)
 
     def _rejected(self) -> Iterator[Statement]:
         for rejection in self.mapping.reject:
@@ -196,12 +200,17 @@ class _Exporter:
 
     def _choice(self, choice: Choice) -> Iterator[Statement]:
         bodies = [tuple(self._case(case)) for case in choice.cases]
-        if len(bodies) == 1:  # one always applies
-            yield from bodies[0]
-            return
         guards = frozenset(name for case in choice.cases for name in names(case.when))
         varied = sorted(guards & self.elementwise)
-        if len(bodies) == 2 and not bodies[0] and not varied:
+        if len(bodies) == 1:
+            (case,) = choice.cases
+            if case.condition is not None:
+                refusal = self._mixed(choice, varied) if varied else self._no_case(choice)
+                yield Block(f"if {self._guard(Not(case.when))}:", (refusal,))
+            yield from bodies[0]
+            return
+        complete = not varied and _is_complete(choice)
+        if complete and not bodies[0]:
             guard = opposite(choice.cases[0].when)
             yield Block(f"if {self._guard(guard)}:", bodies[1] or (Line("pass"),))
             return
@@ -209,11 +218,18 @@ class _Exporter:
             header = "else:"
             if number == 0:
                 header = f"if {self._guard(case.when)}:"
-            elif varied or number + 1 < len(choice.cases):
+            elif not complete:
                 header = f"elif {self._guard(case.when)}:"
             yield Block(header, bodies[number] or (Line("pass"),))
-        if varied:
-            yield Block("else:", (self._mixed(choice, varied),))
+        if not complete:
+            refusal = self._mixed(choice, varied) if varied else self._no_case(choice)
+            yield Block("else:", (refusal,))
+
+    def _no_case(self, choice: Choice) -> Statement:
+        """The refusal of a layer of which the mapping doesn't speak."""
+        cases = ", or ".join(show(case.when) for case in choice.cases)
+        what = f"the layer is of no case that is known: {cases}"
+        return call("at.refuse", quote(what), before="raise ")
 
     def _mixed(self, choice: Choice, varied: Sequence[str]) -> Statement:
         """The refusal of a layer whose neurons are of several cases."""
@@ -227,6 +243,7 @@ class _Exporter:
             yield call("at.where", quote(show(case.when)))
         yield from self._linked(case.links)
         if case.node is not None:
+            yield from self._noted(case)
             node, always = self.nodes[case.node], self.mapping.part.start
             yield from self._starts(replace(case.part, start={**always, **case.part.start}), node)
             if self.mapping.fold:
@@ -238,6 +255,10 @@ class _Exporter:
         for field, attribute in case.part.tensors.items():
             yield Line(f"{self._local(field)} = at.tensor(module.{attribute})")
         yield from self._starts(case.part, self.nodes[self.mapping.nodes[0]])
+        yield from self._noted(case)
+
+    def _noted(self, case: Case) -> Iterator[Statement]:
+        """What the node's metadata says besides."""
         if case.annotate:
             yield call("at.annotate", quote(case.because), **_literals(case.annotate))
         if case.remember:
@@ -336,6 +357,12 @@ def _ways(links: Links) -> list[str]:
 
 def _cases(mapping: LayerMapping) -> Iterator[Case]:
     return (case for choice in mapping.choices for case in choice.cases)
+
+
+def _is_complete(choice: Choice) -> bool:
+    """Whether two cases leave nothing out: one is where the other is not."""
+    guards = [case.when for case in choice.cases]
+    return len(guards) == 2 and opposite(guards[0]) == guards[1]
 
 
 def elementwise(mapping: LayerMapping, signature: Mapping[str, Parameter]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from nirgen.emit.code import (
     Block,
@@ -16,13 +16,14 @@ from nirgen.emit.code import (
 from nirgen.emit.exporters import elementwise, for_all, opposite, unknown_first
 from nirgen.mapping import inverse
 from nirgen.mapping.expressions import (
+    Binary,
     Call,
     Expression,
     Literal,
     Name,
     Not,
     conjuncts,
-    fold,
+    finite,
     is_call_of,
     names,
     show,
@@ -33,6 +34,7 @@ from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
 from nirgen.mapping.model import (
     IMPORT_SURROUNDINGS,
     NODE,
+    RESET,
     Binding,
     FrameworkMappings,
     LayerMapping,
@@ -70,7 +72,7 @@ class _Normalizer:
     ) -> None:
         self.mapping = mapping
         self.form = form
-        self.signature = framework.signatures[mapping.layers[0]]
+        self.signature = framework.constructor(mapping)
         self.options = framework.framework.options
         self.elementwise = elementwise(mapping, self.signature)
         self.presets = framework.framework.preset is not None
@@ -98,7 +100,7 @@ class _Normalizer:
         yield call(self.mapping.layers[0], before="made = ", **arguments)
         learned = learned_tensors(self.mapping, self.uniform)
         if learned:
-            yield call("at.load", "made", **learned)
+            yield call("at.refine", "made", **learned)
         yield from self._starts()
         mapped = {"gain": "at.map_of_input(gain)", "shift": "at.map_of_input(shift)"}
         volts = {"in_volts": "True"} if self._in_volts() else {}
@@ -121,9 +123,12 @@ class _Normalizer:
                     yield self._domain(name, self.mapping.domain[name], formula)
 
     def _domain(self, name: str, domain: Expression, formula: Expression) -> Statement:
-        (field,) = self._fields(formula)
+        field, *others = self._fields(formula)
+        if others:  # no one field is to blame
+            return call("at.demand_case", self.scope.code(domain), quote(show(domain)))
         limit = solve(formula, "dt", Literal(interval(domain).low))
-        held, fitting = f"node_{field}", None if limit is None else self.uniform.code(fold(limit))
+        limit = None if limit is None else finite(limit)
+        held, fitting = f"node_{field}", None if limit is None else self.uniform.code(limit)
         return _outside(self.mapping.layers[0], name, domain, field, held, fitting, self.scope)
 
     def _elementwise(self) -> Iterator[Statement]:
@@ -243,7 +248,7 @@ def _outside(
 class _Importer:
     def __init__(self, mapping: LayerMapping, framework: FrameworkMappings, node: Node) -> None:
         self.mapping = mapping
-        self.signature = framework.signatures[mapping.layers[0]]
+        self.signature = framework.constructor(mapping)
         self.options = framework.framework.options
         self.elementwise = elementwise(mapping, self.signature)
         self.node = node
@@ -359,27 +364,31 @@ class _Importer:
 
     def _choice(self, choice: ChoiceInverse) -> Iterator[Statement]:
         if len(choice.cases) == 1:
-            yield from self._case(choice.cases[0], alone=True)
+            (case,) = choice.cases
+            if case.case.annotate:
+                yield call("at.demand_noted", **_constants(case.case.annotate))
+            yield from self._case(case, alone=True)
             return
         yield Line("")
         yield from self._declarations(choice)
-        noted = [case for case in choice.cases if case.case.metadata]
-        plain = [case for case in choice.cases if not case.case.metadata]
+        plain = choice.plain
         keyword = "if"
-        for case in noted:
-            yield Block(f"{keyword} {self._noted(case)}:", tuple(self._case(case, alone=False)))
+        for case in choice.told:
+            body = tuple(self._case(case, alone=choice.is_told_alone(case)))
+            yield Block(f"{keyword} {self._noted(case, choice)}:", body or (Line("pass"),))
             keyword = "elif"
         for position, case in enumerate(plain):
             last = position + 1 == len(plain)
             condition = self._condition(case)
-            if last and (len(plain) == 1 or self._complements(plain)):
-                body = tuple(self._case(case, alone=True))
+            complements = self._complements(plain)
+            if last and (len(plain) == 1 or complements):
+                body = tuple(self._case(case, alone=not complements))
                 yield Block("else:", body or (Line("pass"),))
                 return
             body = tuple(self._case(case, alone=False))
             yield Block(f"{keyword} {condition}:", body or (Line("pass"),))
             keyword = "elif"
-        yield Block("else:", (self._no_case(plain),))
+        yield Block("else:", (self._no_case(choice),))
 
     def _declarations(self, choice: ChoiceInverse) -> Iterator[Statement]:
         """Types that don't show in what a case assigns: a number or None, one of some words."""
@@ -389,22 +398,43 @@ class _Importer:
         for name in sorted({name for name, value in given if isinstance(value, str)}):
             yield Line(f"{name}: {self.signature[name].type.replace(chr(39), chr(34))}")
 
-    def _noted(self, case: CaseInverse) -> str:
-        metadata = ", ".join(f"{k}={constant(v)}" for k, v in case.case.metadata.items())
-        conditions = [f"at.noted({metadata})"]
-        if not case.case.annotate:  # a note that no longer fits the numbers doesn't bind
-            conditions += [self._meets(demand) for demand in case.inversion.demands]
-        return " and ".join(conditions)
+    def _noted(self, case: CaseInverse, choice: ChoiceInverse) -> str:
+        """What tells a case that has metadata.
+
+        Where that alone tells it, the numbers are demanded of it; a note that no longer fits them
+        doesn't bind otherwise. What was noted counts as followed, so it is asked for last where it
+        must be followed, and first, which costs less, where not.
+        """
+        metadata = case.case.metadata
+        told = ", ".join(f"{k}={v}" for k, v in _constants(metadata).items())
+        noted = [f"at.noted({told})"]
+        fitting = [] if choice.is_told_alone(case) else self._conditions(case)
+        must_be_followed = {RESET, *self.mapping.annotated(self.node.name)}
+        last = any(key in must_be_followed for key in metadata)
+        return " and ".join([*fitting, *noted] if last else [*noted, *fitting])
 
     def _condition(self, case: CaseInverse) -> str:
-        conditions = [self._meets(demand) for demand in case.inversion.demands]
-        if case.guard is not None:
-            solved = {s.parameter: s.formula for s in case.inversion.solved}
-            guard = for_all(simpler(substitute(case.guard, solved)), self.elementwise)
-            conditions.append(self.scope.code(guard))
-        return " and ".join(conditions) or "True"
+        return " and ".join(self._conditions(case)) or "True"
 
-    def _complements(self, cases: list[CaseInverse]) -> bool:
+    def _conditions(self, case: CaseInverse) -> list[str]:
+        """What must be true of the node's numbers."""
+        conditions = [self._meets(demand) for demand in case.inversion.demands]
+        solved = {s.parameter: s.formula for s in case.inversion.solved}
+        guard = self._guard(case, solved)
+        return [*conditions, guard] if guard else conditions
+
+    def _guard(self, case: CaseInverse, solved: Mapping[str, Expression]) -> str:
+        """What of a case's guard isn't certain, as code; empty if all is."""
+        left = self.backwards.guard_left(case)
+        if left is None:
+            return ""
+        fixed = {name: Literal(value) for name, value in self.fixed_by_node.items()}
+        known: dict[str, Expression] = {**fixed, **solved}
+        guard = for_all(simpler(substitute(left, known)), self.elementwise)
+        text = self.scope.code(guard)
+        return f"({text})" if isinstance(guard, Binary) and guard.symbol == "or" else text
+
+    def _complements(self, cases: Sequence[CaseInverse]) -> bool:
         """Whether the last of two guards is what the first leaves."""
         guards = [
             simpler(substitute(c.guard, {s.parameter: s.formula for s in c.inversion.solved}))
@@ -429,23 +459,32 @@ class _Importer:
             if name not in self.fixed_by_node:
                 yield Line(f"{name} = {constant(value)}")
         yield from self._solve(case.inversion)
-        if alone or case.case.annotate:
+        if alone:
             yield from self._demand(case.inversion.demands)
+            guard = self._guard(case, {})
+            if guard:
+                left = self.backwards.guard_left(case)
+                yield call("at.demand_case", guard, quote(show(left or case.case.when)))
         else:
             for demand in case.inversion.restated:
                 held = self._spelled(demand.field)
                 yield Line(f"{self.scope.code(demand.formula)} = {held}")
         yield from self._starts(case.case.part)
 
-    def _no_case(self, cases: list[CaseInverse]) -> Statement:
-        demands = [(case, demand) for case in cases for demand in case.inversion.demands]
+    def _no_case(self, choice: ChoiceInverse) -> Statement:
+        """The refusal of a node that is of no case: by its numbers, or else by its metadata."""
+        layer = self.mapping.layers[0]
+        demands = [(case, demand) for case in choice.plain for demand in case.inversion.demands]
+        if not demands:
+            cases = " or ".join(filter(None, map(where, choice.cases)))
+            return call("at.unfit", quote(f"{layer} has {cases}"), before="raise ")
         fields = list(dict.fromkeys(demand.field for _, demand in demands))
         held = " and ".join(f"{field} is {{{self._spelled(field)}:g}}" for field in fields)
         offers = " or ".join(
             f"{demand.field} = {_offer(demand.formula)} where {show(case.case.when)}"
             for case, demand in demands
         )
-        what = f"{held}; {self.mapping.layers[0]} has {offers}"
+        what = f"{held}; {layer} has {offers}"
         return call("at.unfit", f"f{quote(what)}", quote(fields[0]), before="raise ")
 
     # --- checking ---
@@ -470,7 +509,8 @@ class _Importer:
         bound = {solved.parameter: Literal(interval(domain).low)}
         binding = solved.equations[0]
         limit = solve(substitute(binding.formula, bound), "dt", Name(NODE + binding.field))
-        return None if limit is None else self.scope.code(fold(limit))
+        limit = None if limit is None else finite(limit)
+        return None if limit is None else self.scope.code(limit)
 
     def _starts(self, part: Part) -> Iterator[Statement]:
         """Where the layer's state starts; the node's metadata may say that it starts elsewhere."""
@@ -497,7 +537,7 @@ class _Importer:
             return
         if learned:
             yield call(make, before="module = ", **arguments)
-            yield call("at.load", "module", **learned)
+            yield call("at.refine", "module", **learned)
             yield Line("return module")
             return
         yield Block(
@@ -569,6 +609,11 @@ class _Importer:
     def _load(self, tensors: Mapping[str, str]) -> Statement:
         arrays = {attribute: f"node.{field}" for field, attribute in tensors.items()}
         return call("at.load", "module", **arrays)
+
+
+def _constants(metadata: Mapping[str, object]) -> dict[str, str]:
+    """Metadata as the arguments of a call."""
+    return {key: constant(value) for key, value in metadata.items()}
 
 
 def _demands(backwards: inverse.MappingInverse) -> frozenset[str]:

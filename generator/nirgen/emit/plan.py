@@ -22,6 +22,7 @@ from nirgen.mapping import inverse, tables
 from nirgen.mapping.expressions import Expression, Name, calls, names, show, solve
 from nirgen.mapping.model import (
     IN_ORDER,
+    RESET,
     Called,
     Framework,
     FrameworkMappings,
@@ -94,6 +95,7 @@ class PackagePlan:
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
+    annotates: tuple[tuple[str, str], ...]
     state: tuple[tuple[str, tuple[str, ...]], ...]
     containers: tuple[tuple[str, str], ...]
     in_order: tuple[str, ...]
@@ -148,6 +150,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
             (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
         ),
         importers=tuple(_importers(layers)),
+        annotates=tuple(_annotates(framework, mappings)),
         state=tuple(
             (layer, tuple(mapping.state.values()))
             for mapping in framework.layers
@@ -372,6 +375,18 @@ def _importers(mappings: list[LayerMapping]) -> Iterator[tuple[str, tuple[str, .
             found.setdefault(node, []).extend(functions)
     for node in sorted(found):
         yield node, tuple(found[node])
+
+
+def _annotates(framework: FrameworkMappings, mappings: Mappings) -> Iterator[tuple[str, str]]:
+    """By node, what the framework's exports annotate, and those of what it builds on: but for what
+    every reader knows."""
+    beside = [m for m in mappings.frameworks if m.framework.name == framework.framework.fallback]
+    members = [*framework.family, *beside]
+    for node in sorted(mappings.nodes):
+        found = (m.annotated(node) for member in members for m in member.layers)
+        keys = dict.fromkeys(key for each in found for key in each if key != RESET)
+        if keys:
+            yield node, ", ".join(map(quote, keys)) + ("," if len(keys) == 1 else "")
 
 
 def _place(mapping: LayerMapping) -> str:

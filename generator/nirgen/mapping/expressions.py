@@ -7,6 +7,7 @@ words in quotes, and calls of registered functions. Anything else is an error wi
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -377,13 +378,32 @@ def fold(expression: Expression) -> Expression:
         case Binary("+" | "-" | "*" | "/" as symbol, left, right):
             folded = _simple(symbol, fold(left), fold(right))
             if isinstance(folded, Binary) and not names(folded):
-                return Literal(evaluate(folded, {}))
+                return _computed(folded)
             return folded
         case Negative(operand):
             return Negative(fold(operand))
         case Call(function, arguments):
             return Call(function, tuple(fold(argument) for argument in arguments))
     return expression
+
+
+def finite(expression: Expression) -> Expression | None:
+    """The expression, folded; None if a part of it that names nothing has no finite value."""
+    constant = (part for part in walk(expression) if not names(part))
+    try:
+        values = [evaluate(part, {}) for part in constant]
+    except NotComputable:
+        return None
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return fold(expression) if all(map(math.isfinite, numbers)) else None
+
+
+def _computed(constant: Expression) -> Expression:
+    """The value of what names nothing; itself, if it has none."""
+    try:
+        return Literal(evaluate(constant, {}))
+    except NotComputable:
+        return constant
 
 
 def _simple(symbol: str, left: Expression, right: Expression) -> Expression:

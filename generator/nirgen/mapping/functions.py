@@ -24,6 +24,7 @@ class Function:
             (a function of tensors).
         inverse: the name of the function that undoes it; None where there is none.
         says: what it computes, in a few words.
+        elementwise: whether it takes an array, too, and gives its value for each element.
     """
 
     name: str
@@ -31,10 +32,30 @@ class Function:
     evaluate: Callable[..., Any] | None
     inverse: str | None
     says: str
+    elementwise: bool = False
+
+
+def _each(function: Callable[[float], float]) -> Callable[[Any], Any]:
+    """The function of a number as one of arrays, too: nan where it has no value."""
+
+    def of_number(x: float) -> float:
+        try:
+            return function(x)
+        except (ArithmeticError, ValueError):
+            return math.nan
+
+    def of_any(x: Any) -> Any:
+        if not hasattr(x, "__array__") or not x.ndim:
+            return function(x)
+        import numpy as np  # whoever has an array has it
+
+        return np.vectorize(of_number, otypes=[np.float64])(x)
+
+    return of_any
 
 
 def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
+    return 1.0 / (1.0 + math.exp(-x)) if x > 0 else math.exp(x) / (1.0 + math.exp(x))
 
 
 def _logit(p: float) -> float:
@@ -71,12 +92,14 @@ def _float32(x: float) -> float:
 FUNCTIONS: dict[str, Function] = {
     function.name: function
     for function in (
-        Function("sigmoid", 1, _sigmoid, "logit", "1 / (1 + exp(-x))"),
-        Function("logit", 1, _logit, "sigmoid", "log(p / (1 - p))"),
-        Function("exp", 1, math.exp, "log", "e to the power x"),
-        Function("log", 1, math.log, "exp", "the natural logarithm"),
-        Function("sqrt", 1, math.sqrt, None, "the square root"),
-        Function("float32", 1, _float32, None, "the number in single precision"),
+        Function("sigmoid", 1, _each(_sigmoid), "logit", "1 / (1 + exp(-x))", elementwise=True),
+        Function("logit", 1, _each(_logit), "sigmoid", "log(p / (1 - p))", elementwise=True),
+        Function("exp", 1, _each(math.exp), "log", "e to the power x", elementwise=True),
+        Function("log", 1, _each(math.log), "exp", "the natural logarithm", elementwise=True),
+        Function("sqrt", 1, _each(math.sqrt), None, "the square root", elementwise=True),
+        Function(
+            "float32", 1, _each(_float32), None, "the number in single precision", elementwise=True
+        ),
         Function("pair", 1, _pair, "pair", "(height, width) of one number or two"),
         Function("single", 1, _single, "single", "the one size of a number or a sequence of one"),
         Function("pair_or_word", 1, _pair_or_word, "pair_or_word", "`pair`, or a word as it is"),
@@ -87,7 +110,7 @@ FUNCTIONS: dict[str, Function] = {
             "any_nonzero", 1, _any_nonzero, None, "whether a number or a pair is other than zero"
         ),
         Function("half", 1, None, None, "half of a size, or of two, rounded down"),
-        Function("clamp", 3, None, None, "a number moved into low <= x <= high"),
+        Function("clamp", 3, None, None, "a number moved into low <= x <= high", elementwise=True),
         Function("size", 2, None, None, "the size of an array along an axis"),
         Function("sizes_from", 2, None, None, "the sizes of an array from an axis on"),
         Function("zeros", 1, None, None, "an array of that many zeros"),

@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import product
 
 from nirgen.mapping import expressions
-from nirgen.mapping.expressions import Binary, Expression, Literal, Name, Not, names
-from nirgen.mapping.model import NODE, Binding, Case, Choice, LayerMapping, Node
+from nirgen.mapping.expressions import (
+    Binary,
+    Expression,
+    Literal,
+    Name,
+    Not,
+    conjuncts,
+    holds,
+    names,
+)
+from nirgen.mapping.model import NODE, Binding, Case, Choice, LayerMapping, Node, Variant
 from nirgen.mapping.source import Constant
 
 
@@ -59,8 +70,26 @@ class CaseInverse:
 
 @dataclass(frozen=True)
 class ChoiceInverse:
+    """The cases of a choice that an import makes of a kind of node."""
+
     choice: Choice
     cases: tuple[CaseInverse, ...]
+
+    @property
+    def told(self) -> tuple[CaseInverse, ...]:
+        """The cases that metadata tells, those of which it says most first."""
+        told = (case for case in self.cases if case.case.metadata)
+        return tuple(sorted(told, key=lambda case: -len(case.case.metadata)))
+
+    @property
+    def plain(self) -> tuple[CaseInverse, ...]:
+        """The cases that only the node's numbers tell."""
+        return tuple(case for case in self.cases if not case.case.metadata)
+
+    def is_told_alone(self, case: CaseInverse) -> bool:
+        """Whether what a case annotates tells it from all others: its numbers needn't."""
+        same = (other for other in self.cases if other.case.metadata == case.case.metadata)
+        return bool(case.case.annotate) and len(list(same)) == 1
 
 
 @dataclass(frozen=True)
@@ -76,11 +105,37 @@ class MappingInverse:
     choices: tuple[ChoiceInverse, ...]
     starts: Mapping[str, str]
 
+    def guard_left(self, case: CaseInverse) -> Expression | None:
+        """What of a case's guard depends on the node: parts whose names all cases give are done.
+
+        A part over constants holds for every choice of imported cases, or else it stays.
+        """
+        given: dict[str, set[Constant]] = {}
+        for each in (case for choice in self.choices for case in choice.cases):
+            for name, value in each.given.items():
+                given.setdefault(name, set()).add(value)
+        parts = () if case.guard is None else conjuncts(case.guard)
+        left = [part for part in parts if not _holds_always(part, {**given, **_own(case)})]
+        return reduce(partial(Binary, "and"), left) if left else None
+
     def unsolved(self) -> Iterable[Binding]:
         yield from self.shared.unsolved
         for choice in self.choices:
             for case in choice.cases:
                 yield from case.inversion.unsolved
+
+
+def _own(case: CaseInverse) -> dict[str, set[Constant]]:
+    return {name: {value} for name, value in case.given.items()}
+
+
+def _holds_always(part: Expression, given: Mapping[str, set[Constant]]) -> bool:
+    """Whether a condition holds for all values that its names are given."""
+    spoken_of = sorted(names(part))
+    if not set(spoken_of) <= set(given):
+        return False
+    values = product(*(sorted(given[name], key=repr) for name in spoken_of))
+    return all(holds(part, dict(zip(spoken_of, each, strict=True))) for each in values)
 
 
 def invert(mapping: LayerMapping, node: Node) -> MappingInverse:
@@ -130,6 +185,16 @@ def given_by(guard: Expression) -> Mapping[str, Constant]:
         case Binary("==", Name(name), Literal(str() as word)):
             return {name: word}
     return {}
+
+
+def is_possible(variant: Variant) -> bool:
+    """Whether the guards of its cases can hold together: none gives a parameter another value."""
+    given: dict[str, Constant] = {}
+    for case in variant.cases:
+        for name, value in given_by(case.when).items():
+            if given.setdefault(name, value) != value:
+                return False
+    return True
 
 
 def _guard_left(guard: Expression) -> Expression | None:

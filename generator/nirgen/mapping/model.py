@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
-from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.expressions import Expression, Literal, names
 from nirgen.mapping.problems import Location
 from nirgen.mapping.source import Constant
 
@@ -93,6 +93,9 @@ class Parameter:
     Of its `type`, the generator knows `float`, `int`, `bool`, and `Tensor` (a number for each
     neuron, or for all), each also as `Optional[...]`; any other is passed on as it is. Where there
     is an `of`, the words of its type are names in that module, and what they name is passed.
+
+    What is `kept` is none of the constructor's: it is what a live layer has besides and may compute
+    with, a `buffer`, a `parameter` of torch's, or another `attribute`.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Parameter:
     at: Location
     part_of: Structure | None = None
     of: str | None = None
+    kept: str | None = None
 
     @property
     def held(self) -> str:
@@ -133,6 +137,9 @@ class Option:
     default: bool
     at: Location
 
+
+KEPT = ("buffer", "parameter", "attribute")
+"""How a live layer may keep what its constructor doesn't take."""
 
 IN_ORDER = "in_order"
 WAYS = (IN_ORDER, "through", "elementwise_recurrent", "linear_recurrent", "fed_back")
@@ -266,9 +273,21 @@ class Case:
         return {**self.annotate, **self.remember}
 
     @property
+    def condition(self) -> Expression | None:
+        """When it applies; None where that is always."""
+        return None if self.when == Literal(True) else self.when
+
+    @property
     def imported(self) -> bool:
         """Whether an import makes such a layer."""
         return not self.links and not self.export_only
+
+
+RESET = "reset"
+"""The metadata that every reader looks for in a node with a `v_reset`: how it is reset instead."""
+
+ALWAYS = "annotate"
+"""The choice of one case that holds what a mapping annotates in every case."""
 
 
 @dataclass(frozen=True)
@@ -424,6 +443,12 @@ class LayerMapping:
             return (self.node,)
         return tuple(node for node in self.nodes if any(c.imported for c in self._naming(node)))
 
+    def annotated(self, node: str) -> tuple[str, ...]:
+        """The keys of the metadata without which such a node of the layer means something else."""
+        variants = (variant for variant in self.variants() if variant.node == node)
+        cases = (case for variant in variants for case in variant.cases)
+        return tuple(dict.fromkeys(key for case in cases for key in case.annotate))
+
     def _naming(self, node: str) -> list[Case]:
         return [case for choice in self.choices for case in choice.cases if case.node == node]
 
@@ -484,8 +509,14 @@ class FrameworkMappings:
         """The framework, and what it builds on."""
         return (self, *(self.base.family if self.base is not None else ()))
 
+    def constructor(self, mapping: LayerMapping) -> dict[str, Parameter]:
+        """What an import makes a layer of: the parameters of the first class of a mapping."""
+        signature = self.signatures.get(mapping.layers[0], {})
+        return {name: found for name, found in signature.items() if found.kept is None}
+
     def signature(self, mapping: LayerMapping) -> dict[str, Parameter]:
-        """The constructor parameters of all classes of a mapping, the first class's first."""
+        """The parameters of all classes of a mapping, the first class's first, and what live layers
+        keep besides."""
         merged: dict[str, Parameter] = {}
         for layer in mapping.layers:
             for name, parameter in self.signatures.get(layer, {}).items():

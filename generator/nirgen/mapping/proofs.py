@@ -22,11 +22,22 @@ from nirgen.mapping.model import (
     FrameworkMappings,
     LayerMapping,
     Mappings,
+    Node,
+    Normalization,
     Parameter,
     Variant,
 )
 from nirgen.mapping.problems import Problems, did_you_mean
-from nirgen.mapping.samples import is_domain_of, samples
+from nirgen.mapping.read import constants
+from nirgen.mapping.rules import bound_parameters
+from nirgen.mapping.samples import (
+    at_bounds,
+    interval,
+    is_domain_of,
+    is_empty,
+    node_samples,
+    samples,
+)
 
 Values = Mapping[str, Any]
 _EXACT = 1e-12
@@ -51,23 +62,31 @@ def _check_mapping(
     if not _domains_are_intervals(mapping, problems):
         return
     drawn = list(samples(mapping, signature))
+    drawn += at_bounds(mapping, drawn)
     if not _cases_are_alternatives(mapping, drawn, problems):
         return
     _formulas_can_be_computed(mapping, drawn, problems)
-    _inverses_hold(mapping, mappings, drawn, problems)
+    _inverses_hold(mapping, framework, mappings, drawn, problems)
+    for form in mapping.normalize:
+        _form_is_plain(form, mapping, signature, mappings.nodes[form.node], problems)
     for example in mapping.examples:
         _example_holds(example, mapping, signature, problems)
 
 
 def _domains_are_intervals(mapping: LayerMapping, problems: Problems) -> bool:
     wrong = [n for n, domain in mapping.domain.items() if not is_domain_of(domain, n)]
+    within = {n: interval(domain) for n, domain in mapping.domain.items() if n not in wrong}
+    empty = [n for n, own in within.items() if is_empty(own, mapping.domain[n], n)]
+    for name in empty:
+        what = f"the domain of `{name}` holds no number: `{show(mapping.domain[name])}`"
+        problems.add(mapping.places["domain"], what)
     for name in wrong:
         problems.add(
             mapping.places["domain"],
             f"the domain of `{name}` must bound it by numbers, or exclude None",
             f"such as `{name} > 1`, `0 <= {name} < 1` or `{name} is not None`",
         )
-    return not wrong
+    return not wrong and not empty
 
 
 # --- cases ----------------------------------------------------------------------------------
@@ -138,6 +157,7 @@ def _formulas_can_be_computed(
 
 def _inverses_hold(
     mapping: LayerMapping,
+    framework: FrameworkMappings,
     mappings: Mappings,
     drawn: list[dict[str, Any]],
     problems: Problems,
@@ -153,11 +173,14 @@ def _inverses_hold(
             f"say so in `when`: `{show(case.case.when)} and {name} == ...`",
         )
         return
+    made = framework.constructor(mapping)
+    told = bound_parameters(mapping) & set(made)
+    usual = {name: made[name].default for name in told if not made[name].required}
     for values in drawn:
         variant = _variant_of(mapping, values)
         if not variant.imported:
             continue
-        failure = _read_back(backwards[variant.node], variant, values)
+        failure = _read_back(backwards[variant.node], variant, values, usual)
         if failure is not None:
             at = mapping.places.get("bind", mapping.at)
             layer = _shown(values, mapping.parameters_read() | {"dt"})
@@ -174,8 +197,13 @@ def _left_open(backwards: Iterable[MappingInverse]) -> Iterator[tuple[str, CaseI
             yield from ((name, case) for name in sorted(every - here))
 
 
-def _read_back(backwards: MappingInverse, variant: Variant, values: Values) -> str | None:
-    """What goes wrong when a node is read back; None if nothing does."""
+def _read_back(
+    backwards: MappingInverse, variant: Variant, values: Values, usual: Values
+) -> str | None:
+    """What goes wrong when a node is read back; None if nothing does.
+
+    A parameter that the node doesn't tell is what the constructor has by default: `usual`.
+    """
     surroundings = {name: values[name] for name in ("dt", "rank")} | {"batch_axes": 1}
     forward = {**values, "batch_axes": 1}
     node = _node_of(variant, forward)
@@ -192,7 +220,10 @@ def _read_back(backwards: MappingInverse, variant: Variant, values: Values) -> s
         if accepted[0].case is not expected:
             return f"`{show(accepted[0].case.when)}` takes the node of `{show(expected.when)}`"
         found |= _found_by(accepted[0], found)
-    wrong = [name for name in found if name in values and not _same(found[name], forward[name])]
+    started = set(backwards.starts.values())
+    made = {**{name: value for name, value in usual.items() if name not in started}, **found}
+    wrong = [name for name in made if name in values and not _same(made[name], forward[name])]
+    found = made
     wrong = [name for name in wrong if not _equivalent(name, found, variant, forward)]
     if wrong:
         return f"`{wrong[0]}` comes back as {found[wrong[0]]!r}"
@@ -269,6 +300,35 @@ def _equivalent(name: str, found: Values, variant: Variant, values: Values) -> b
     node = _node_of(variant, values)
     again = _node_of(variant, {**values, name: found[name]})
     return all(_same(node[field], again.get(field)) for field in node)
+
+
+# --- normalizations -------------------------------------------------------------------------
+
+
+def _form_is_plain(
+    form: Normalization,
+    mapping: LayerMapping,
+    signature: Mapping[str, Parameter],
+    node: Node,
+    problems: Problems,
+) -> None:
+    """A normalized layer is of a case that is the node, without anything noted or around it."""
+    usual = {name: p.default for name, p in signature.items() if not p.required}
+    for values in node_samples(form, node):
+        given = {name: evaluate_or_none(f, values) for name, f in form.layer.items()}
+        layer = {**usual, **given, "dt": values["dt"], "batch_axes": 1}
+        for case in (case for choice in mapping.choices for case in _applying(choice, layer)):
+            if case.annotate or case.links or case.node not in (None, form.node):
+                made = "several nodes" if case.links else case.node or form.node
+                noted = f" with {constants(case.annotate)}" if case.annotate else ""
+                of = _shown(values, names(form.when) | {"dt"})
+                problems.add(
+                    form.at,
+                    f"`normalize` makes a layer of the case `{show(case.when)}`, which is {made}"
+                    f"{noted}, and not a plain {form.node}; for {of}",
+                    "give `layer` parameters of another case, or narrow `when`",
+                )
+                return
 
 
 # --- examples -------------------------------------------------------------------------------

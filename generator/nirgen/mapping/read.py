@@ -10,7 +10,9 @@ from typing import TypeVar
 from nirgen.mapping import expressions, source
 from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
+    ALWAYS,
     CALLS,
+    KEPT,
     WAYS,
     Binding,
     Called,
@@ -418,7 +420,13 @@ def _parameter(name: str, entries: _Entries, at: Location) -> Parameter:
         default=entries.constant("default"),
         at=at,
         of=entries.text("of") or None,
+        kept=entries.text("kept") or None,
     )
+    if parameter.kept not in (None, *KEPT):
+        mend = did_you_mean(parameter.kept, KEPT)
+        entries.problems.add(
+            entries.place("kept"), f"a layer keeps nothing as `{parameter.kept}`", mend
+        )
     entries.refuse_the_rest()
     return parameter
 
@@ -450,7 +458,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         links=_links(entries),
         fold=entries.constant("fold") is True,
         normalize=_normalizations(entries, node or ""),
-        choices=_choices(entries.entries("cases")),
+        choices=(*_always(entries), *_choices(entries.entries("cases"))),
         derive=entries.formulas("derive"),
         time_step=entries.text("time_step") or None,
         fix=_fix(entries.entries("fix")),
@@ -536,6 +544,21 @@ def _bindings(entries: _Entries) -> tuple[Binding, ...]:
     return tuple(bindings.values())
 
 
+def _always(entries: _Entries) -> Iterable[Choice]:
+    """What a mapping annotates whatever the layer's parameters are: a choice of one case."""
+    keys = ("annotate", "because")
+    given = {key: entries.left[key] for key in keys if key in entries.left}
+    entries.known += keys
+    if "annotate" not in given:
+        return
+    for key in given:
+        del entries.left[key]
+    at = entries.place("annotate")
+    places = {key: entries.place(key) for key in given}
+    tree = source.Mapping(given, places, at)
+    yield Choice(ALWAYS, (_case(tree, entries.problems, Literal(True)),), at)
+
+
 def _choices(entries: _Entries) -> tuple[Choice, ...]:
     def choice(name: str, tree: Tree, at: Location) -> Choice:
         if not isinstance(tree, Sequence):
@@ -546,10 +569,11 @@ def _choices(entries: _Entries) -> tuple[Choice, ...]:
     return tuple(entries.each(choice).values())
 
 
-def _case(tree: Tree, problems: Problems) -> Case:
-    entries = _Entries.of(tree, "a case", problems)
+def _case(tree: Tree, problems: Problems, when: Expression | None = None) -> Case:
+    """A case; one that is given its condition always applies, and has none of its own."""
+    entries = _Entries.of(tree, "a case" if when is None else "the file", problems)
     case = Case(
-        when=entries.formula("when", required=True),
+        when=entries.formula("when", required=True) if when is None else when,
         node=entries.text("node") or None,
         part=_part(entries),
         links=_links(entries),
@@ -559,6 +583,9 @@ def _case(tree: Tree, problems: Problems) -> Case:
         export_only=entries.text("export_only"),
         at=entries.at,
     )
+    if "annotate" in entries.keys and not case.annotate:
+        mend = "give it a key and a value, or remove it"
+        problems.add(entries.place("annotate"), "`annotate` says nothing", mend)
     entries.refuse_the_rest()
     return case
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import keyword
 from collections import Counter
 from collections.abc import Callable, Iterable
 
 from nirgen.mapping import inverse
-from nirgen.mapping.expressions import Expression, names
+from nirgen.mapping.expressions import Call, Expression, names, walk
+from nirgen.mapping.functions import FUNCTIONS, Function
 from nirgen.mapping.model import (
     IMPORT_SURROUNDINGS,
+    RESET,
     SURROUNDINGS,
     Binding,
+    Case,
+    Choice,
     FrameworkMappings,
     LayerMapping,
     Mappings,
     Node,
     Normalization,
+    Parameter,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
+from nirgen.mapping.source import Constant
 
 LINKS = ("before", "then", "feedback")
 
@@ -154,6 +161,28 @@ def _formulas_with_places(mapping: LayerMapping) -> Iterable[tuple[Location, Exp
     yield from ((mapping.places["domain"], domain) for domain in mapping.domain.values())
 
 
+def functions_take_what_they_are_given(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """A parameter with a number for each neuron goes through functions that have one for each."""
+    signature = framework.signature(mapping)
+    several = {name for name, parameter in signature.items() if "Tensor" in parameter.type}
+    for at, formula in _formulas_with_places(mapping):
+        for part in walk(formula):
+            if not isinstance(part, Call) or _takes_arrays(FUNCTIONS[part.function]):
+                continue
+            for name in sorted(names(part) & several):
+                what = f"`{part.function}` takes one number, and `{name}` has one for each neuron"
+                elementwise = [f.name for f in FUNCTIONS.values() if f.elementwise]
+                mend = f"those of each element are {', '.join(elementwise)}"
+                problems.add(at, what, mend)
+
+
+def _takes_arrays(function: Function) -> bool:
+    """Each element for itself, or an array as a whole, of which only the runtime knows."""
+    return function.elementwise or function.evaluate is None
+
+
 def parameters_are_accounted_for(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
@@ -168,11 +197,13 @@ def parameters_are_accounted_for(
     }
     roles = Counter(name for group in stated.values() for name in group)
     bound = bound_parameters(mapping)
-    for name in signature:
-        if not roles[name] and name not in bound:
+    held = _held(mapping).union(*(names(rejection.when) for rejection in mapping.reject))
+    for name, parameter in signature.items():
+        if not roles[name] and name not in bound and (parameter.kept is None or name not in held):
+            kept = "" if parameter.kept is None else f", {_kept(parameter)},"
             problems.add(
                 mapping.at,
-                f"`{name}` of {mapping.layers[0]} is not accounted for",
+                f"`{name}` of {mapping.layers[0]}{kept} is not accounted for",
                 "bind, derive, fix or ignore it (with a reason)",
             )
     for name, times in sorted(roles.items()):
@@ -187,6 +218,47 @@ def parameters_are_accounted_for(
     for key, group in (("read", mapping.read), ("domain", mapping.domain)):
         for name in sorted(set(group) - set(signature)):
             problems.add(mapping.places[key], f"no `{name}`", did_you_mean(name, signature))
+
+
+def _held(mapping: LayerMapping) -> frozenset[str]:
+    """What of a live layer a mapping speaks of otherwise than by parameters: its tensors, what is
+    read of it, its state."""
+    parts = [mapping.part, *(case.part for choice in mapping.choices for case in choice.cases)]
+    tensors = [part.tensors for part in parts] + [link.tensors for link in mapping.all_links]
+    read = (name for formula in mapping.read.values() for name in names(formula))
+    named = (name for each in tensors for name in each.values())
+    return frozenset((*named, *read, *mapping.attributes.values(), *mapping.state.values()))
+
+
+def _kept(parameter: Parameter) -> str:
+    """`a buffer that no constructor takes`"""
+    article = "an" if parameter.kept == "attribute" else "a"
+    return f"{article} {parameter.kept} that its constructor doesn't take"
+
+
+def kept_is_as_made(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """An import can't give a layer what its constructor doesn't take: cases must not want that."""
+    kept = {n: p for n, p in framework.signature(mapping).items() if p.kept is not None}
+    if mapping.direction != "both" or not kept:
+        return
+    bound = bound_parameters(mapping) & set(kept)
+    for node in (mappings.nodes[n] for n in mapping.imported if n in mappings.nodes):
+        given = dict.fromkeys(bound, frozenset[Constant]())
+        for choice in inverse.invert(mapping, node).choices:
+            for case in choice.cases:
+                for name, value in case.given.items():
+                    if name in given:
+                        given[name] |= {value}
+        for name, values in given.items():
+            if values != {kept[name].default}:
+                what = f"an import can't give a layer `{name}`, {_kept(kept[name])}"
+                mend = (
+                    f"fix it, or say `{name} == {kept[name].default}` in all cases but those that "
+                    "are `export_only`"
+                )
+                problems.add(mapping.at, what, mend)
 
 
 def _time_step(mapping: LayerMapping) -> tuple[str, ...]:
@@ -265,6 +337,53 @@ def state_is_accounted_for(
         problems.add(at, what, mend)
 
 
+def metadata_tells(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """What cases note can be written, read back, and belongs to one choice."""
+    told: dict[str, Choice] = {}
+    for choice in mapping.choices:
+        for case in choice.cases:
+            _notes_are_words(case, problems)
+        for key in dict.fromkeys(key for case in choice.cases for key in case.metadata):
+            if key in told:
+                what = f"`{key}` is noted by cases of `{told[key].name}` already"
+                problems.add(choice.at, what, "each choice needs keys of its own")
+            told.setdefault(key, choice)
+    for variant in mapping.variants():
+        node = mappings.nodes.get(variant.node)
+        lacking = node is not None and "v_reset" not in node.fields and inverse.is_possible(variant)
+        for case in variant.cases if lacking else ():
+            if RESET in case.annotate:
+                what = f"{variant.node} has no reset of which `{RESET}` could say how it is"
+                problems.add(case.at, what, "annotate it by another key")
+
+
+_RESERVED = {
+    "fires_at": "an export with `ties` notes there which threshold a layer has",
+    "annotated": "an export notes there what readers must follow",
+    "dt": "an export notes there the time step",
+}
+
+
+def _notes_are_words(case: Case, problems: Problems) -> None:
+    """Keys are names that are nobody else's, and values are what a file holds."""
+    for key, value in case.metadata.items():
+        if not key.isidentifier() or keyword.iskeyword(key):
+            problems.add(case.at, f"`{key}` can't be a key of the metadata", "give it a plain name")
+        elif key.endswith("_initial"):
+            mend = "say under `start` where the layer's state starts"
+            problems.add(case.at, f"`{key}` says where a state starts", mend)
+        elif key in _RESERVED:
+            problems.add(case.at, f"`{key}` is taken: {_RESERVED[key]}", "give it another name")
+        elif value is None or value == "":
+            problems.add(case.at, f"`{key}` has no value that a file can hold", "give it a word")
+        elif not isinstance(value, (str, bool)) and not abs(value) < 2**53:
+            problems.add(case.at, f"`{key}` is a number that files hold rounded", "make it a word")
+    for key in sorted(set(case.annotate) & set(case.remember)):
+        problems.add(case.at, f"`{key}` is annotated and remembered", "annotate it")
+
+
 def normalization_is_complete(
     mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
 ) -> None:
@@ -288,7 +407,7 @@ def _complete(
     formulas = [form.when, form.gain, form.shift, *form.layer.values(), *form.start.values()]
     for unknown in sorted({name for f in formulas for name in names(f)} - fields - {"dt"}):
         problems.add(form.at, f"the node has no `{unknown}`", did_you_mean(unknown, fields))
-    bound = bound_parameters(mapping) & set(framework.signature(mapping))
+    bound = bound_parameters(mapping) & set(framework.constructor(mapping))
     for name in sorted(set(form.layer) ^ bound):
         what = "is not given" if name in bound else "is no bound parameter of the layer"
         problems.add(form.at, f"`{name}` {what} in `normalize`", did_you_mean(name, bound))
@@ -333,7 +452,7 @@ def imports_are_determined(
                 " or say why the mapping is `export_only`",
             )
     found = bound_parameters(mapping) | {*mapping.derive, *mapping.fix, *_time_step(mapping)}
-    for name, parameter in framework.signatures.get(mapping.layers[0], {}).items():
+    for name, parameter in framework.constructor(mapping).items():
         if parameter.required and name not in found:
             problems.add(
                 mapping.at, f"an import can't know `{name}`, which the layer requires", "derive it"
@@ -348,9 +467,12 @@ RULES: tuple[Rule, ...] = (
     layers_have_signatures,
     nodes_exist,
     names_are_declared,
+    functions_take_what_they_are_given,
     parameters_are_accounted_for,
+    kept_is_as_made,
     fields_are_accounted_for,
     state_is_accounted_for,
+    metadata_tells,
     normalization_is_complete,
     reasons_are_given,
     options_are_declared,

@@ -16,11 +16,12 @@ from nirgen.mapping.expressions import (
     Literal,
     Name,
     Negative,
+    conjuncts,
     evaluate,
     holds,
     walk,
 )
-from nirgen.mapping.model import LayerMapping, Parameter
+from nirgen.mapping.model import LayerMapping, Node, Normalization, Parameter
 
 SAMPLES = 200
 
@@ -56,6 +57,11 @@ def interval(domain: Expression) -> Interval:
             case Binary(">" | ">=", Name(_), bound) | Binary("<" | "<=", bound, Name(_)):
                 low = max(low, _number(bound))
     return Interval(low, high)
+
+
+def is_empty(own: Interval, domain: Expression, name: str) -> bool:
+    """Whether no number is within."""
+    return own.low > own.high or (own.low == own.high and not holds(domain, {name: own.low}))
 
 
 def includes_low(domain: Expression) -> bool:
@@ -119,6 +125,43 @@ def samples(mapping: LayerMapping, signature: Mapping[str, Parameter]) -> Iterat
             yield values
 
 
+def at_bounds(mapping: LayerMapping, drawn: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Some of the samples again, with a parameter at each bound of its domain, or close to it."""
+    for name, domain in mapping.domain.items():
+        for value in _outermost(interval(domain)):
+            if holds(domain, {name: value}):
+                moved = ({**values, name: value} for values in drawn[:20] if name in values)
+                yield from (values for values in moved if not _rejected(mapping, values))
+
+
+def _outermost(own: Interval) -> Iterator[float]:
+    """The bounds of an interval, and what is a thousandth of its width inside of them."""
+    finite = [bound for bound in (own.low, own.high) if math.isfinite(bound)]
+    yield from finite
+    if len(finite) == 2:
+        yield own.low + 1e-3 * (own.high - own.low)
+        yield own.high - 1e-3 * (own.high - own.low)
+
+
+def node_samples(form: Normalization, node: Node) -> Iterator[dict[str, Any]]:
+    """Values of a node's fields, and of dt, for which a normalization holds, as far as it tells.
+
+    Where it demands that two fields are equal, they are.
+    """
+    source = random.Random(f"{form.at.file}: {form.node}")
+    for _ in range(SAMPLES):
+        values: dict[str, Any] = {"dt": _surroundings(source)["dt"]}
+        for name, field in node.fields.items():
+            domain = field.domain
+            values[name] = (interval(domain) if domain is not None else Interval()).draw(source)
+        for part in conjuncts(form.when):
+            match part:
+                case Binary("==", Name(name), other) if name in node.fields:
+                    values[name] = evaluate(other, values)
+        if holds(form.when, values):
+            yield values
+
+
 def _surroundings(source: random.Random) -> dict[str, Any]:
     shape = tuple(source.randint(1, 6) for _ in range(source.randint(1, 4)))
     return {
@@ -136,6 +179,8 @@ def _surroundings(source: random.Random) -> dict[str, Any]:
 
 
 def _can_be_drawn(parameter: Parameter) -> bool:
+    if parameter.kept is not None and parameter.required:
+        return False  # a tensor of its own
     known = ("Literal", "float", "Tensor", "bool", "int", "str")
     return any(word in parameter.type for word in known)
 

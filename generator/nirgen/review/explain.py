@@ -10,6 +10,7 @@ from nirgen.mapping.expressions import Binary, Expression, Name, show, substitut
 from nirgen.mapping.inverse import CaseInverse, Inversion
 from nirgen.mapping.model import (
     NODE,
+    Case,
     FrameworkMappings,
     LayerMapping,
     Mappings,
@@ -210,7 +211,7 @@ def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, lis
     yield (
         "Annotated",
         [
-            f"{_constants(case.annotate)} where {show(case.when)}: {case.because}"
+            f"{_constants(case.annotate)}{_where(case)}: {case.because}"
             for choice in mapping.choices
             for case in choice.cases
             if case.annotate
@@ -219,7 +220,7 @@ def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, lis
     yield (
         "Remembered, to come back as it was",
         [
-            f"{_constants(case.remember)} where {show(case.when)}"
+            f"{_constants(case.remember)}{_where(case)}"
             for choice in mapping.choices
             for case in choice.cases
             if case.remember
@@ -248,6 +249,10 @@ def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, lis
 
 def _reason(because: str, instead: str) -> str:
     return f"{because}; {instead}" if instead else because
+
+
+def _where(case: Case) -> str:
+    return "" if case.condition is None else f" where {show(case.condition)}"
 
 
 def _constants(values: Mapping[str, object]) -> str:

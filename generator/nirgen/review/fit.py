@@ -26,6 +26,7 @@ from nirgen.mapping.expressions import (
     NotComputable,
     conjuncts,
     evaluate,
+    finite,
     is_call_of,
     names,
     show,
@@ -33,7 +34,13 @@ from nirgen.mapping.expressions import (
     substitute,
     walk,
 )
-from nirgen.mapping.inverse import CaseInverse, ChoiceInverse, Inversion, Solved
+from nirgen.mapping.inverse import (
+    CaseInverse,
+    ChoiceInverse,
+    Inversion,
+    MappingInverse,
+    Solved,
+)
 from nirgen.mapping.model import (
     NODE,
     Binding,
@@ -120,13 +127,13 @@ class _Native:
 
     def fit(self) -> Fit:
         backwards = inverse.invert(self.mapping, self.kind)
-        self.found |= {"dt": self.dt, "batch_axes": 1}
+        self.found |= {"dt": self.dt, "batch_axes": 1, **_features(self.node)}
         self._read(_reading_order(backwards, self.kind))
         self._solve(backwards.shared)
         self._demand_domains(backwards.shared.solved)
         self._demand(backwards.shared.demands)
         for choice in backwards.choices:
-            self._choose(choice)
+            self._choose(choice, backwards)
         for variable in backwards.starts:
             if f"{variable}_initial" in self.node.metadata:
                 self.followed.add(f"{variable}_initial")
@@ -156,7 +163,7 @@ class _Native:
         """Whether the layer has a number for each neuron in the field's place."""
         cases = (case.part for choice in self.mapping.choices for case in choice.cases)
         bound = (b for part in (self.mapping.part, *cases) for b in part.bind if b.field == name)
-        signature = self.framework.signatures[self.mapping.layers[0]]
+        signature = self.framework.constructor(self.mapping)
         types = {signature[n].type for b in bound for n in names(b.formula) if n in signature}
         return bool(types & {"Tensor", "Optional[Tensor]"})
 
@@ -170,7 +177,7 @@ class _Native:
 
     def _is_counted(self, solved: Solved) -> bool:
         """Whether a whole number follows from numbers that aren't whole: steps from seconds."""
-        parameter = self.framework.signatures[self.mapping.layers[0]].get(solved.parameter)
+        parameter = self.framework.constructor(self.mapping).get(solved.parameter)
         fields = (name.removeprefix(NODE) for name in names(solved.formula) if NODE in name)
         whole = parameter is not None and parameter.type == "int"
         return whole and any(self.kind.fields[name].kind == "parameter" for name in fields)
@@ -195,7 +202,7 @@ class _Native:
             binding = solved[name].equations[0]
             low = {name: Literal(interval(domain).low)}
             limit = solve(substitute(binding.formula, low), "dt", Name(NODE + binding.field))
-            fitting = None if limit is None else evaluate(limit, self.found)
+            fitting = _fitting(limit, self.found)
             raise _outside(self.mapping, name, self.found, binding.field, fitting)
 
     def _demand(self, demands: Iterable[Binding]) -> None:
@@ -254,33 +261,38 @@ class _Native:
 
     # Cases
 
-    def _choose(self, choice: ChoiceInverse) -> None:
+    def _choose(self, choice: ChoiceInverse, backwards: MappingInverse) -> None:
         """Take the case that the node is of: those that metadata names first."""
         if len(choice.cases) == 1:
-            self._take(choice.cases[0], demanding=True)
+            (case,) = choice.cases
+            if not says(self.node, **case.case.annotate):
+                told = ", ".join(f"{key}: {value}" for key, value in case.case.annotate.items())
+                raise Unfit(f"the node's metadata doesn't say {told}, and the layer does so")
+            self._take(case, backwards, demanding=True)
             return
-        plain = [case for case in choice.cases if not case.case.metadata]
-        for case in choice.cases:
-            if case.case.metadata and self._is_noted(case):
-                self._take(case, demanding=bool(case.case.annotate))
+        for case in choice.told:
+            alone = choice.is_told_alone(case)
+            if says(self.node, **case.case.metadata) and (alone or self._applies(case, backwards)):
+                self._take(case, backwards, demanding=alone)
                 return
+        plain = choice.plain
         for case in plain:
-            if len(plain) == 1 or self._applies(case):
-                self._take(case, demanding=len(plain) == 1)
+            if len(plain) == 1 or self._applies(case, backwards):
+                self._take(case, backwards, demanding=len(plain) == 1)
                 return
-        raise self._no_case(plain)
+        raise self._no_case(choice)
 
-    def _is_noted(self, case: CaseInverse) -> bool:
-        """Whether the metadata names the case. What the numbers don't need must fit them."""
-        noted = says(self.node, **case.case.metadata)
-        return noted and (bool(case.case.annotate) or all(map(self._meets, case.inversion.demands)))
+    def _applies(self, case: CaseInverse, backwards: MappingInverse) -> bool:
+        return all(map(self._meets, case.inversion.demands)) and self._is_guarded(case, backwards)
 
-    def _applies(self, case: CaseInverse) -> bool:
+    def _is_guarded(self, case: CaseInverse, backwards: MappingInverse) -> bool:
+        """Whether what is left of a case's guard holds."""
+        left = backwards.guard_left(case)
         solved = {s.parameter: s.formula for s in case.inversion.solved}
-        guard = Literal(True) if case.guard is None else substitute(case.guard, solved)
-        return all(map(self._meets, case.inversion.demands)) and bool(_computed(guard, self.found))
+        given = {**self.found, **case.given}
+        return left is None or bool(_computed(substitute(left, solved), given))
 
-    def _take(self, case: CaseInverse, demanding: bool) -> None:
+    def _take(self, case: CaseInverse, backwards: MappingInverse, demanding: bool) -> None:
         self.followed |= set(case.case.metadata)
         if case.case.annotate:
             self.annotations.append(case.case.because)
@@ -289,12 +301,18 @@ class _Native:
         self._solve(case.inversion)
         if demanding:
             self._demand(case.inversion.demands)
+            if not self._is_guarded(case, backwards):
+                left = backwards.guard_left(case) or case.case.when
+                raise Unfit(f"the layer computes such a node only where {show(left)}")
         for demand in case.inversion.restated:
             self.found[show(demand.formula)] = self.found[NODE + demand.field]
-        self._demand_starts(case.case.part, inverse.invert(self.mapping, self.kind).starts)
+        self._demand_starts(case.case.part, backwards.starts)
 
-    def _no_case(self, cases: Sequence[CaseInverse]) -> Unfit:
-        demands = [(case, demand) for case in cases for demand in case.inversion.demands]
+    def _no_case(self, choice: ChoiceInverse) -> Unfit:
+        demands = [(case, demand) for case in choice.plain for demand in case.inversion.demands]
+        if not demands:
+            cases = " or ".join(filter(None, map(tables.where, choice.cases)))
+            return Unfit(f"{self.mapping.layers[0]} has {cases}")
         fields = list(dict.fromkeys(demand.field for _, demand in demands))
         held = " and ".join(f"{name} is {self.found[NODE + name]:g}" for name in fields)
         offers = " or ".join(
@@ -340,7 +358,7 @@ class _Normalized:
 
     def _layer(self) -> dict[str, Any]:
         """The layer's parameters that are one number for all neurons, within their domains."""
-        signature = self.framework.signatures[self.mapping.layers[0]]
+        signature = self.framework.constructor(self.mapping)
         alike = {n: f for n, f in self.form.layer.items() if "Tensor" not in signature[n].type}
         named = {name for formula in alike.values() for name in names(formula)}
         fields = [name for name in self.kind.fields if name in named]
@@ -351,9 +369,11 @@ class _Normalized:
             domain = self.mapping.domain.get(name)
             if domain is None or evaluate(domain, found):
                 continue
-            (field,) = names(formula) - {"dt"}
+            field, *others = names(formula) - {"dt"}
+            if others:
+                raise Unfit(f"the layer computes such a node only where {show(domain)}")
             limit = solve(formula, "dt", Literal(interval(domain).low))
-            fitting = None if limit is None else evaluate(limit, held)
+            fitting = _fitting(limit, held)
             values = {NODE + field: held[field], "dt": self.dt, name: found[name]}
             raise _outside(self.mapping, name, values, field, fitting)
         return found
@@ -374,6 +394,13 @@ def demand_followed(node: nir.NIRNode, followed: Collection[str]) -> None:
     if left:
         what = f"the node's metadata says more: {', '.join(left)}"
         raise Unfit(what, "metadata", LayerUnfit.LESS_METADATA)
+
+
+def _features(node: nir.NIRNode) -> dict[str, Any]:
+    """What formulas say of the features that reach a node."""
+    shape = tuple(int(size) for size in node.input_type["input"])
+    channels = {"channels": shape[0], "length": shape[-1]} if shape else {}
+    return {"shape": shape, "rank": len(shape), "spatial_shape": shape[1:], **channels}
 
 
 def _reading_order(backwards: inverse.MappingInverse, kind: Node) -> list[str]:
@@ -412,6 +439,12 @@ def _computed(formula: Expression, values: Mapping[str, Any]) -> Any:
         return evaluate(formula, values)
     except NotComputable:
         return None
+
+
+def _fitting(limit: Expression | None, values: Mapping[str, Any]) -> float | None:
+    """The time step at which a parameter reaches its bound; None where there is none."""
+    limit = None if limit is None else finite(limit)
+    return None if limit is None else evaluate(limit, values)
 
 
 def _outside(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from nirgen.mapping.model import FrameworkMappings, Parameter, Structure
+from nirgen.mapping.model import FrameworkMappings, LayerMapping, Parameter, Structure
 from nirgen.mapping.problems import Location, did_you_mean
 from nirgen.mapping.source import Constant
 from nirgen.review.changes import Change
@@ -78,7 +78,77 @@ def up_to_date(framework: FrameworkMappings) -> dict[str, Signature]:
     """The signatures that should be committed: of those that are, and of all mapped layers."""
     mapped = (layer for m in framework.layers for layer in m.layers)
     wanted = dict.fromkeys((*framework.signatures, *mapped))
-    return merged(framework.signatures, signatures_of(framework, wanted))
+    found = signatures_of(framework, wanted)
+    for mapping in (mapping for mapping in framework.layers if mapping.nodes):
+        for name in mapping.layers:
+            known = framework.signatures.get(name, {})
+            found[name] = {**found[name], **_kept(framework, name, mapping, found[name], known)}
+    return merged(framework.signatures, found)
+
+
+# --- what live layers keep ------------------------------------------------------------------
+
+
+def _kept(
+    framework: FrameworkMappings,
+    layer: str,
+    mapping: LayerMapping,
+    signature: Signature,
+    committed: Signature,
+) -> dict[str, Parameter]:
+    """The tensors of a live layer that its constructor doesn't take, and the attributes that are
+    committed. Of a layer that can't be made without knowing more, what is committed."""
+    known = {name: found for name, found in committed.items() if found.kept is not None}
+    alias, _, name = layer.rpartition(".")
+    cls = _class(_imported(framework.framework.modules[alias]), name)
+    made = _made(cls, signature, mapping)
+    if not hasattr(made, "named_parameters"):  # it wasn't made, or is no module
+        return known
+    tensors = {
+        **{name: _found(name, "parameter", value) for name, value in made.named_parameters()},
+        **{name: _found(name, "buffer", value) for name, value in made.named_buffers()},
+    }
+    attributes = {
+        name: replace(_found(name, "attribute", getattr(made, name)), type=found.type)
+        for name, found in known.items()
+        if found.kept == "attribute" and hasattr(made, name)
+    }
+    state = set(mapping.state.values())
+    own = {name: found for name, found in (tensors | attributes).items() if "." not in name}
+    return {n: found for n, found in own.items() if n not in signature and n not in state}
+
+
+def _found(name: str, kept: str, value: object) -> Parameter:
+    """A tensor, with its number if that is one; or another value."""
+    is_tensor = hasattr(value, "numel")
+    alone = not is_tensor or value.numel() == 1  # type: ignore[attr-defined]
+    number = float(value.item()) if is_tensor and alone else value  # type: ignore[attr-defined]
+    own = kept == "parameter" or not alone  # drawn, trained, or of a shape of its own
+    return Parameter(
+        name=name,
+        type="object" if own else "Tensor" if is_tensor else type(value).__name__,
+        required=own,
+        default=None if own else _default(number),
+        at=_NOWHERE,
+        kept=kept,
+    )
+
+
+def _made(cls: type[Any], signature: Signature, mapping: LayerMapping) -> Any:
+    """A layer: of the first example that its constructor takes, or of numbers that it may take."""
+    for example in (*(example.layer for example in mapping.examples), {}):
+        given = {n: v for n, v in example.items() if n in signature and not signature[n].part_of}
+        plain = {n: p for n, p in signature.items() if p.part_of is None and p.required}
+        guessed = {n: _GUESSES[k] for n, p in plain.items() for k in _GUESSES if k in p.type}
+        try:
+            return cls(**{**guessed, **given})
+        except Exception:  # anybody's constructor: it takes something else
+            continue
+    return None
+
+
+_GUESSES: dict[str, object] = {"": 0.5, "tuple": (2, 2), "int": 2, "float": 0.5, "bool": False}
+"""What a required parameter is tried with, by what is in its type; the last that fits."""
 
 
 def differences(framework: FrameworkMappings, true: Signatures) -> Iterator[Change]:

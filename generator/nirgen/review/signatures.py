@@ -51,7 +51,8 @@ def merged(committed: Signatures, installed: Signatures) -> dict[str, Signature]
 
 
 def _merged(committed: Parameter | None, found: Parameter) -> Parameter:
-    if committed is None or committed.required != found.required:
+    alike = committed is not None and committed.kept == found.kept
+    if committed is None or not alike or committed.required != found.required:
         return found
     same = type(committed.default) is type(found.default) and committed.default == found.default
     return replace(found, type=committed.type, of=committed.of) if same else found
@@ -91,7 +92,8 @@ def _lines(layer: str, signature: Signature) -> Iterator[str]:
 def _line(found: Parameter) -> str:
     default = "" if found.required else f", default: {scalar(found.default)}"
     of = "" if found.of is None else f", of: {found.of}"
-    return f"{found.name}: {{type: {scalar(found.type)}{default}{of}}}"
+    kept = "" if found.kept is None else f", kept: {found.kept}"
+    return f"{found.name}: {{type: {scalar(found.type)}{default}{of}{kept}}}"
 
 
 def scalar(value: Constant) -> str:

@@ -80,6 +80,7 @@ def of_framework(framework: Framework) -> Statements:
 def parameter(given: Parameter) -> str:
     """A constructor's parameter as its signature would have it: `float = 2.0`."""
     text = given.type if given.required else f"{given.type} = {given.default!r}"
+    text = text if given.kept is None else f"{text}, kept as {given.kept}"
     return text if given.part_of is None else f"{text}, in {given.held}"
 
 
@@ -103,7 +104,8 @@ def _table(statements: Iterable[tuple[Key, Row]]) -> Statements:
 def _layer(mapping: LayerMapping, signature: Iterable[str]) -> Iterator[tuple[Key, Row]]:
     for choice in mapping.choices:
         for case in choice.cases:
-            yield Key("choice", cases_of(choice.name)), _formula(case.when)
+            if case.condition is not None:
+                yield Key("choice", cases_of(choice.name)), _formula(case.when)
             if case.node is not None:
                 yield Key("node", "node"), Row(case.node, case.when)
     for part, of in _parts(mapping):
@@ -149,7 +151,7 @@ def _notes(case: Case) -> Iterator[tuple[Key, Row]]:
     """The metadata of a case, and why."""
     for word, constants in (("annotated", case.annotate), ("remembered", case.remember)):
         for key, value in constants.items():
-            yield Key("note", f"{word} {key}"), Row(repr(value), case.when)
+            yield Key("note", f"{word} {key}"), Row(repr(value), case.condition)
     if case.because:
         yield Key("words", f"why {', '.join(case.metadata)}"), Row(case.because)
 

@@ -38,8 +38,14 @@ def to_nir(module: cells.Boxed, at: ExportSite) -> nir.LIF:
     if not tau_inv > 0:
         raise at.refuse(f"tau_inv is {tau_inv:g}, and the layer needs tau_inv > 0")
 
-    if left != "nothing":
+    if left == "nothing":
+        pass
+    elif left == "rest":
         at.annotate("NIR has no field for it", reset="subtract")
+    else:
+        raise at.refuse(
+            "the layer is of no case that is known: left == 'nothing', or left == 'rest'",
+        )
 
     return nir.LIF(
         tau=at.fill(1 / tau_inv),
