@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nir_runtime.verifying.verification import Verification
 
 
-def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
+def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
     """The graph in a NIR file, checked, and complete: every node has its shapes.
 
     Any NIR file is read: compressed or not, of older versions, with subgraphs. Fields that NIR
@@ -36,10 +36,11 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
 
     Args:
         path: the file.
-        mmap: whether large arrays may be views of the file, which costs neither time nor memory
-            before they are used. Writing to them changes the memory, never the file. Replacing or
-            deleting the file leaves them as they are; changing it in place may not. False reads
-            everything at once, and the file is closed afterwards.
+        mmap: whether arrays may be views of the file, which costs neither time nor memory before
+            they are used. Only for files that nobody changes in place, as `nir.write` and h5py do:
+            the numbers change then, or the process ends (SIGBUS). `nir_exchange.write` replaces
+            files, which leaves views as they are, as deleting does; writing to a view changes the
+            memory, never the file. By default everything is in memory and the file is closed.
 
     Raises:
         OSError: the file can't be opened (FileNotFoundError, PermissionError, ...).
@@ -67,7 +68,7 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None =
         path: the file; one that is there is replaced.
         graph: the graph.
         compression: of arrays, as h5py has it: "gzip", "lzf", a level of gzip, or None: numbers lie
-            in the file as in memory, and `read` needs not read them.
+            in the file as in memory.
 
     Raises:
         InvalidArgument: there is no such compression.

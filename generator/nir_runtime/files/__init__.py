@@ -26,9 +26,10 @@ from nir_runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, Probl
 from nir_runtime.files import storage, trees
 from nir_runtime.files.datasets import Compression
 from nir_runtime.files.drafts import replacing, uninterrupted
+from nir_runtime.files.opening import opened
 
 
-def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
+def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
     """The graph in a NIR file, as it is there: `shapes.infer` checks and completes it.
 
     Fields that older files lack are None. Fields that nir doesn't know are kept in the node's
@@ -38,10 +39,11 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
 
     Args:
         path: the file.
-        mmap: whether large arrays may be views of the file, which costs neither time nor memory
-            before they are used. Writing to them changes the memory, never the file. Replacing or
-            deleting the file leaves them as they are; changing it in place may not. False reads
-            everything at once, and the file is closed afterwards.
+        mmap: whether arrays may be views of the file, which costs neither time nor memory before
+            they are used. Only for files that nobody changes in place, as `nir.write` and h5py do:
+            the numbers change then, or the process ends (SIGBUS). `nir_exchange.write` replaces
+            files, which leaves views as they are, as deleting does; writing to a view changes the
+            memory, never the file. By default everything is in memory and the file is closed.
 
     Raises:
         OSError: the file can't be opened (FileNotFoundError, PermissionError, ...).
@@ -49,8 +51,8 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
         InvalidGraph: it holds no graph: unknown nodes, missing fields, wrong kinds of values.
     """
     with uncollected():
-        with storage.opened(path) as file:
-            tree, damages = storage.load(file, "node", mmap)
+        with opened(path) as source:
+            tree, damages = storage.load(source, "node", mmap)
         graph, findings = (None, []) if tree is None else trees.graph_of(tree, "/node")
     if damages:
         raise InvalidFile([*damages, *_elsewhere(findings, damages)])
@@ -66,8 +68,8 @@ def version(path: str | Path) -> str | None:
         OSError: the file can't be opened.
         InvalidFile: it is no HDF5 file.
     """
-    with storage.opened(path) as file:
-        written = storage.text(file, "version")
+    with opened(path) as source:
+        written = storage.text(source, "version")
     return written
 
 
@@ -95,7 +97,7 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: Compression = None
         path: the file; one that is there is replaced.
         graph: the graph.
         compression: of arrays, as h5py has it: "gzip", "lzf", a level of gzip, or None: numbers lie
-            in the file as in memory, and `read` needs not read them.
+            in the file as in memory.
 
     Raises:
         InvalidArgument: there is no such compression.

@@ -1,9 +1,10 @@
 """One dataset of a NIR file: how numbers and strings lie in it, and how they come back.
 
-Numbers lie in the file as they lie in memory, and are mapped rather than read: an array is a view
-of the file, whose pages the system fetches when they are touched and copies when they are written
-to. Numbers that are all the same are a dataset with a fill value and no storage; to every reader
-of HDF5 it has its full shape, and here it comes back as a view of the one number.
+Numbers lie in the file as they lie in memory, and come from there into an array in one step, past
+the buffers of HDF5. Who asks for it has an array that is a view of the file, whose pages the system
+fetches when they are touched and copies when they are written to. Numbers that are all the same are
+a dataset with a fill value and no storage; to every reader of HDF5 it has its full shape, and here
+it comes back as a view of the one number.
 
 What a stranger's file claims is not believed. No more memory is taken than the file has bytes,
 or than its compressed bytes can expand to; only a fill value may stand for more, and it is never
@@ -12,10 +13,10 @@ written out.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import io
 import math
-import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
 from nir_runtime.arrays import Array, constant, slabs
+from nir_runtime.files.opening import Opened
 
 Compression = str | int | None
 """As h5py has it: "gzip", "lzf", a level of gzip; None leaves numbers as they are in memory."""
@@ -133,14 +135,16 @@ _COPIED_AT_ONCE = 1 << 22
 class Reader:
     """What the datasets of a file hold.
 
-    Mapped arrays keep the file open. A file that is replaced or deleted stays what it was for
-    them; one that is changed in place may show in pages that were not touched yet.
+    An array that is a view of the file stays what it was when the file is replaced or deleted. One
+    that is changed in place may show, and of one that is cut off the system takes the pages away,
+    and ends the process that touches them: so views are only for those who ask for them.
     """
 
-    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
-        self._unread = file.id.get_filesize()
-        self._map = _map_of(file) if map_arrays else None
-        self._mapped: set[int] = set()
+    def __init__(self, source: Opened, map_arrays: bool) -> None:
+        self._source = source
+        self._unread = source.size
+        self._map = source.mapped() if map_arrays else None
+        self._places = Places()
 
     def value(self, dataset: h5d.DatasetID) -> Any:
         """A string, (nested) lists of strings, an int, or an array.
@@ -163,25 +167,26 @@ class Reader:
             raise ValueError(f"it holds {dtype}, not numbers or strings")
         if found.size and not found.held:
             return _repeated(found.fill_value(dtype), found.shape)
-        offset = found.offset
-        if self._map is not None and lying and offset and not offset % dtype.itemsize:
-            return self._view(self._map, offset, found.shape, dtype)
+        if lying and found.offset is not None:
+            return self._lying(found, found.offset, lying)
         self._demand_held(found)
         array = np.empty(found.shape, dtype)
         if found.size:
             found.dataset.read(h5s.ALL, h5s.ALL, array)
         return array
 
-    def _view(
-        self, memory: mmap.mmap, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> Array:
-        """The array at its place in the file."""
-        if offset + math.prod(shape) * dtype.itemsize > len(memory):
+    def _lying(self, found: _Found, offset: int, dtype: np.dtype[Any]) -> Array:
+        """The array at its place in the file: a view of it, or its bytes in memory."""
+        size = found.size * dtype.itemsize
+        if offset + size > self._source.size:
             raise ValueError("it ends behind the end of the file")
-        if offset in self._mapped:
-            raise ValueError("another dataset has the same place in the file")
-        self._mapped.add(offset)
-        return np.ndarray(shape, dtype, memory, offset)
+        self._places.take(offset, offset + size)
+        if self._map is not None and not offset % dtype.itemsize:
+            return np.ndarray(found.shape, dtype, self._map, offset)
+        array = np.empty(found.shape, dtype)
+        if size:
+            self._source.read_into(array.data.cast("B"), offset)
+        return array
 
     def _text(self, found: _Found) -> Any:
         """A string, or (nested) lists of them."""
@@ -228,6 +233,28 @@ class Reader:
             raise ValueError("the datasets claim more bytes than the file has")
 
 
+class Places:
+    """Parts of a file that are taken: by one array each."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def take(self, start: int, end: int) -> None:
+        """Take the bytes from `start` to `end`.
+
+        Raises:
+            ValueError: another array has some of them.
+        """
+        at = bisect.bisect_right(self._starts, start)
+        behind = at and self._ends[at - 1] > start
+        before = at < len(self._starts) and self._starts[at] < end
+        if start < end and (behind or before):
+            raise ValueError("another dataset has the same place in the file")
+        self._starts.insert(at, start)
+        self._ends.insert(at, end)
+
+
 class _Found:
     """What a dataset says of itself.
 
@@ -265,14 +292,6 @@ class _Found:
         value = np.zeros((), dtype)
         layout.get_fill_value(value)
         return value
-
-
-def _map_of(file: h5py.File) -> mmap.mmap | None:
-    """The file as memory that is copied when it is written to; None if the system can't."""
-    try:
-        return mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError, NotImplementedError):
-        return None
 
 
 def _dtype_as_it_lies(kind: h5t.TypeID) -> np.dtype[Any] | None:

@@ -7,19 +7,16 @@ be read.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-from h5py import h5d, h5f, h5g, h5l, h5o, h5p
+from h5py import h5d, h5g, h5l, h5o, h5p
 
 from nir_runtime.contract.nesting import DEEPEST
-from nir_runtime.errors import InvalidFile, Problem
+from nir_runtime.errors import Problem
 from nir_runtime.files.datasets import (
     Compression,
     Reader,
@@ -28,6 +25,7 @@ from nir_runtime.files.datasets import (
     write_numbers,
     write_text,
 )
+from nir_runtime.files.opening import Opened
 
 Tree = dict[str, Any]
 
@@ -143,50 +141,30 @@ _LARGE, _ALIGNMENT = 256, 64
 # Reading
 
 
-@contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
-    """The HDF5 file at `path`, to be read.
-
-    Raises:
-        OSError: the system has something against it.
-        InvalidFile: it is no HDF5 file.
-    """
-    try:
-        # h5py.File(path) works out many properties, for longer than it takes HDF5 to open the file.
-        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY))
-    except OSError as error:
-        with open(path, "rb"):
-            pass  # says what the system has against it better than HDF5 does
-        problem = Problem(str(path), f"is not an HDF5 file, or damaged: {error}")
-        raise InvalidFile(problem) from error
-    with file:
-        yield file
-
-
-def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
+def load(source: Opened, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
     """What a group at the file's root holds, and all that can't be read of it.
 
     Args:
-        file: an open file.
+        source: an open file.
         name: of the group.
         map_arrays: whether arrays may be views of the file.
     """
-    loading = _Loading(file, map_arrays)
-    return loading.root(file.id, name), loading.damages
+    loading = _Loading(source, map_arrays)
+    return loading.root(source.file.id, name), loading.damages
 
 
-def text(file: h5py.File, name: str) -> str | None:
+def text(source: Opened, name: str) -> str | None:
     """A string at the file's root; None if there is none that can be read."""
-    found = _Loading(file, map_arrays=False).member(file.id, name)
+    found = _Loading(source, map_arrays=False).member(source.file.id, name)
     return found if isinstance(found, str) else None
 
 
 class _Loading:
     """One reading of a file; `damages` has what is wrong with it, each with its place."""
 
-    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
+    def __init__(self, source: Opened, map_arrays: bool) -> None:
         self.damages: list[Problem] = []
-        self._reader = Reader(file, map_arrays)
+        self._reader = Reader(source, map_arrays)
         self._seen: set[int] = set()
 
     def root(self, file: Any, name: str) -> Tree | None:
