@@ -60,8 +60,9 @@ def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
 def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None = None) -> None:
     """Write a graph into a NIR file, all of it or nothing; `nir.read` reads it, too.
 
-    The file comes into being beside `path` and takes its place when it is complete and on disk.
-    Whatever fails before, the old file stays, and nothing else is left behind. Arrays are not
+    The file comes into being beside `path` and takes its place when it is complete and on disk,
+    with the owner and the mode of the one that it replaces; of a link, what it points to is
+    replaced. Whatever fails before, the old file stays, and nothing else is left. Arrays are not
     copied on their way, and those whose elements are all the same take no space.
 
     Args:
@@ -73,7 +74,8 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None =
     Raises:
         InvalidArgument: there is no such compression.
         InvalidGraph: something in the graph can't be stored; lists every place.
-        OSError: the file can't be written.
+        InvalidFile: what is there is no regular file, but a pipe or a device.
+        OSError: the file can't be written, or its owner couldn't be kept.
     """
     from nir_runtime import files
 

@@ -89,8 +89,9 @@ def _with_parents(place: str) -> Iterator[str]:
 def write(path: str | Path, graph: nir.NIRGraph, compression: Compression = None) -> None:
     """Write a graph into a NIR file, all of it or nothing.
 
-    The file comes into being beside `path` and takes its place when it is complete and on disk.
-    Whatever fails before, the old file stays, and nothing else is left behind. Arrays are not
+    The file comes into being beside `path` and takes its place when it is complete and on disk,
+    with the owner and the mode of the one that it replaces; of a link, what it points to is
+    replaced. Whatever fails before, the old file stays, and nothing else is left. Arrays are not
     copied on their way, and those whose elements are all the same take no space.
 
     Args:
@@ -102,7 +103,8 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: Compression = None
     Raises:
         InvalidArgument: there is no such compression.
         InvalidGraph: something in the graph can't be stored; `problems` names every place.
-        OSError: the file can't be written.
+        InvalidFile: what is there is no regular file, but a pipe or a device.
+        OSError: the file can't be written, or its owner couldn't be kept.
     """
     if compression not in (None, "gzip", "lzf", *range(10)):
         advice = "give None, 'gzip', 'lzf', or a level of gzip from 0 to 9"
