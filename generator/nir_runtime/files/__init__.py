@@ -26,10 +26,11 @@ from nir_runtime.errors import InvalidArgument, InvalidFile, InvalidGraph, Probl
 from nir_runtime.files import storage, trees
 from nir_runtime.files.datasets import Compression
 from nir_runtime.files.drafts import replacing, uninterrupted
+from nir_runtime.files.limits import Budget, default_most, demand_bytes
 from nir_runtime.files.opening import opened
 
 
-def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
+def read(path: str | Path, mmap: bool = False, max_bytes: int | None = None) -> nir.NIRGraph:
     """The graph in a NIR file, as it is there: `shapes.infer` checks and completes it.
 
     Fields that older files lack are None. Fields that nir doesn't know are kept in the node's
@@ -44,15 +45,22 @@ def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
             the numbers change then, or the process ends (SIGBUS). `nir_exchange.write` replaces
             files, which leaves views as they are, as deleting does; writing to a view changes the
             memory, never the file. By default everything is in memory and the file is closed.
+        max_bytes: how much memory the graph may take; counted before it is taken, with what is
+            compressed at its full size, and what repeats one number not at all. None for four times
+            the file's size and 1 GiB.
 
     Raises:
+        InvalidArgument: `max_bytes` can't be meant.
         OSError: the file can't be opened (FileNotFoundError, PermissionError, ...).
-        InvalidFile: it is no HDF5 file, is damaged, or points to something outside.
+        InvalidFile: it is no HDF5 file, is damaged, points to something outside, or takes more
+            memory than it may.
         InvalidGraph: it holds no graph: unknown nodes, missing fields, wrong kinds of values.
     """
+    demand_bytes(max_bytes)
     with uncollected():
         with opened(path) as source:
-            tree, damages = storage.load(source, "node", mmap)
+            budget = Budget(default_most(source.size) if max_bytes is None else max_bytes)
+            tree, damages = storage.load(source, "node", mmap, budget)
         graph, findings = (None, []) if tree is None else trees.graph_of(tree, "/node")
     if damages:
         raise InvalidFile([*damages, *_elsewhere(findings, damages)])

@@ -25,6 +25,7 @@ from nir_runtime.files.datasets import (
     write_numbers,
     write_text,
 )
+from nir_runtime.files.limits import Budget, TooMuch, default_most
 from nir_runtime.files.opening import Opened
 
 Tree = dict[str, Any]
@@ -141,30 +142,35 @@ _LARGE, _ALIGNMENT = 256, 64
 # Reading
 
 
-def load(source: Opened, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
+def load(
+    source: Opened, name: str, map_arrays: bool, budget: Budget
+) -> tuple[Tree | None, list[Problem]]:
     """What a group at the file's root holds, and all that can't be read of it.
 
     Args:
         source: an open file.
         name: of the group.
         map_arrays: whether arrays may be views of the file.
+        budget: what may be kept of it.
     """
-    loading = _Loading(source, map_arrays)
+    loading = _Loading(source, map_arrays, budget)
     return loading.root(source.file.id, name), loading.damages
 
 
 def text(source: Opened, name: str) -> str | None:
     """A string at the file's root; None if there is none that can be read."""
-    found = _Loading(source, map_arrays=False).member(source.file.id, name)
+    loading = _Loading(source, map_arrays=False, budget=Budget(default_most(source.size)))
+    found = loading.member(source.file.id, name)
     return found if isinstance(found, str) else None
 
 
 class _Loading:
     """One reading of a file; `damages` has what is wrong with it, each with its place."""
 
-    def __init__(self, source: Opened, map_arrays: bool) -> None:
+    def __init__(self, source: Opened, map_arrays: bool, budget: Budget) -> None:
         self.damages: list[Problem] = []
-        self._reader = Reader(source, map_arrays)
+        self._reader = Reader(source, map_arrays, budget)
+        self._budget, self._most_links = budget, source.size // _LEAST_OF_A_LINK
         self._seen: set[int] = set()
 
     def root(self, file: Any, name: str) -> Tree | None:
@@ -179,7 +185,7 @@ class _Loading:
         """What is called `name` at the root; None if nothing that can be read is."""
         tree: Tree = {}
         try:
-            named = [link for link in _links(file) if link.name == name.encode()]
+            named = [link for link in self._links(file) if link.name == name.encode()]
             self._fill(tree, file, named, "", 0)
         except _DAMAGE as error:
             self._note("/", error)
@@ -207,7 +213,7 @@ class _Loading:
         if depth > _DEEPEST_GROUP:
             raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
         tree: Tree = {}
-        self._fill(tree, member, _links(member), place, depth + 1)
+        self._fill(tree, member, self._links(member), place, depth + 1)
         return tree
 
     def _opened(self, group: h5g.GroupID, link: _Link) -> Any:
@@ -223,8 +229,31 @@ class _Loading:
         self._seen.add(link.address)
         return h5o.open(group, link.name)
 
+    def _links(self, group: h5g.GroupID) -> list[_Link]:
+        """The links of a group: in the order of their creation where it is known, else of names.
+
+        Raises:
+            ValueError: there are more than the file has room for: its index goes round.
+        """
+        links: list[_Link] = []
+
+        def note(name: bytes, info: h5l.LinkInfo) -> bool | None:  # h5py has one info for all links
+            order = info.corder if info.corder_valid else None
+            links.append(_Link(name, info.type, info.u, order))
+            return True if len(links) > self._most_links else None  # anything but None stops
+
+        group.links.iterate(note, info=True)
+        self._most_links -= len(links)
+        if self._most_links < 0:
+            raise ValueError("it has more names than the file has room for")
+        self._budget.take(len(links) * _OF_A_LINK)
+        if all(link.order is not None for link in links):
+            links.sort(key=attrgetter("order"))
+        return links
+
     def _note(self, place: str, error: Exception) -> None:
-        self.damages.append(Problem(place, f"can't be read: {error}"))
+        advice = error.ADVICE if isinstance(error, TooMuch) else ""
+        self.damages.append(Problem(place, f"can't be read: {error}", advice))
 
 
 class _Link(NamedTuple):
@@ -236,21 +265,15 @@ class _Link(NamedTuple):
     order: int | None
 
 
-def _links(group: h5g.GroupID) -> list[_Link]:
-    """The links of a group: in the order of their creation where it is known, else of names."""
-    links: list[_Link] = []
-
-    def note(name: bytes, info: h5l.LinkInfo) -> None:  # h5py has one info for all links
-        links.append(_Link(name, info.type, info.u, info.corder if info.corder_valid else None))
-
-    group.links.iterate(note, info=True)
-    if all(link.order is not None for link in links):
-        links.sort(key=attrgetter("order"))
-    return links
-
-
 def _told(group: h5g.GroupID, link: _Link) -> str:
     """Where a soft or external link says that it leads."""
     if link.kind not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
         return "somewhere that HDF5 doesn't know"
     return repr(group.links.get_val(link.name))
+
+
+_LEAST_OF_A_LINK = 8
+"""Bytes that a name in a group takes in a file, at least."""
+
+_OF_A_LINK = 512
+"""Bytes of memory that what a name stands for takes, besides its numbers and strings."""
