@@ -18,8 +18,8 @@ demo: $(READY)       ## networks through files: there and back, and into other f
 test: $(READY)       ## run the tests
 	$(RUN)/python -m pytest -q -n auto
 
-generate: $(READY)   ## write the converters that the mappings say
-	$(RUN)/nirgen generate
+generate: $(READY)   ## write the converters that the mappings say (FORCE=1 gives up edits of them)
+	$(RUN)/nirgen generate $(if $(FORCE),--force)
 
 check: $(READY)      ## prove that the committed converters are current
 	$(RUN)/nirgen check

@@ -25,7 +25,7 @@ def no_preparations(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: chains.beside_peers((4,)), 6),
         (lambda: chains.growth((4, 40)), 2),
         (lambda: weights.saving(1, 64), 7),
-        (lambda: weights.loading(1, 64), 9),
+        (lambda: weights.loading(1, 64), 10),
         (lambda: running.forward(2, 1, 1), 4),
         (lambda: running.recurrent(2, 1, 1), 3),
     ],

@@ -45,6 +45,77 @@ def test_generate_elsewhere_then_check_then_change(tmp_path: Path) -> None:
     assert "removed spikingjelly/parametric_lif_node.py" in nirgen("generate", *where).stdout
 
 
+def test_a_checkout_as_output_loses_nothing(tmp_path: Path) -> None:
+    """Files that say they were generated are not ours for that."""
+    for name in ("mappings", "generated", "tests/emit"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    before = contents(tmp_path)
+    nirgen("generate", "--output", ".", cwd=tmp_path)
+    nirgen("generate", "--output", ".", cwd=tmp_path)
+    after = contents(tmp_path)
+    assert before.items() <= after.items()
+    made = {path.split("/")[0] for path in after.keys() - before.keys()}
+    frameworks = {path.parent.name for path in (ROOT / "mappings").glob("*/framework.yaml")}
+    assert made == {*frameworks, "__init__.py", "py.typed", "SUPPORT.md", "MANIFEST.sha256"}
+
+
+def test_a_package_of_someone_s_own_as_output_is_left_alone(tmp_path: Path) -> None:
+    for name in ("__init__.py", "SUPPORT.md", "py.typed", "model.py"):
+        (tmp_path / name).write_text("mine\n")
+    before = contents(tmp_path)
+    for arguments in (["generate"], ["generate", "--force"], ["check"]):
+        result = nirgen(*arguments, "--output", str(tmp_path))
+        told = result.stdout if arguments == ["check"] else result.stderr
+        assert result.returncode == (1 if arguments == ["check"] else 2)
+        assert "3 files are in the way" in told
+        for name in ("__init__.py", "SUPPORT.md", "py.typed"):
+            assert f"  {name}: was not generated, going by the manifest\n" in told
+        assert "give another --output" in told
+        assert contents(tmp_path) == before
+
+
+def test_an_edited_file_stops_generate_and_check_until_it_is_given_up(tmp_path: Path) -> None:
+    where = ("--output", str(tmp_path / "out"))
+    nirgen("generate", *where)
+    edited = tmp_path / "out" / "spikingjelly" / "if_node.py"
+    edited.write_text(edited.read_text() + "# mine\n")
+    told = "  spikingjelly/if_node.py: was changed since it was generated\n"
+    stopped, checked = nirgen("generate", *where), nirgen("check", *where)
+    assert (stopped.returncode, checked.returncode) == (2, 1)
+    assert told in stopped.stderr
+    assert told in checked.stdout
+    assert edited.read_text().endswith("# mine\n")
+    assert nirgen("generate", "--force", *where).stdout == "updated spikingjelly/if_node.py\n"
+    assert nirgen("check", *where).returncode == 0
+
+
+def test_check_says_that_only_the_manifest_is_missing(tmp_path: Path) -> None:
+    nirgen("generate", "--output", str(tmp_path))
+    (tmp_path / "MANIFEST.sha256").unlink()
+    checked = nirgen("check", "--output", str(tmp_path))
+    assert checked.returncode == 1
+    assert checked.stdout.startswith("updated MANIFEST.sha256\n")
+
+
+def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine\n")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = nirgen("generate", "--output", str(output))
+        assert result.returncode == 2
+        assert result.stderr.startswith("nirgen generate: ")
+        assert "Traceback" not in result.stderr
+    assert (tmp_path / "file").read_text() == "mine\n"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the files below a folder hold, but for caches."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
 def test_problems_write_nothing(tmp_path: Path) -> None:
     mappings, output = tmp_path / "mappings", tmp_path / "out"
     shutil.copytree(ROOT / "mappings", mappings)

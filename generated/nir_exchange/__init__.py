@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nir_runtime.verifying.verification import Verification
 
 
-def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
+def read(path: str | Path, mmap: bool = False) -> nir.NIRGraph:
     """The graph in a NIR file, checked, and complete: every node has its shapes.
 
     Any NIR file is read: compressed or not, of older versions, with subgraphs. Fields that NIR
@@ -36,10 +36,11 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
 
     Args:
         path: the file.
-        mmap: whether large arrays may be views of the file, which costs neither time nor memory
-            before they are used. Writing to them changes the memory, never the file. Replacing or
-            deleting the file leaves them as they are; changing it in place may not. False reads
-            everything at once, and the file is closed afterwards.
+        mmap: whether arrays may be views of the file, which costs neither time nor memory before
+            they are used. Only for files that nobody changes in place, as `nir.write` and h5py do:
+            the numbers change then, or the process ends (SIGBUS). `nir_exchange.write` replaces
+            files, which leaves views as they are, as deleting does; writing to a view changes the
+            memory, never the file. By default everything is in memory and the file is closed.
 
     Raises:
         OSError: the file can't be opened (FileNotFoundError, PermissionError, ...).
@@ -59,20 +60,22 @@ def read(path: str | Path, mmap: bool = True) -> nir.NIRGraph:
 def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None = None) -> None:
     """Write a graph into a NIR file, all of it or nothing; `nir.read` reads it, too.
 
-    The file comes into being beside `path` and takes its place when it is complete and on disk.
-    Whatever fails before, the old file stays, and nothing else is left behind. Arrays are not
+    The file comes into being beside `path` and takes its place when it is complete and on disk,
+    with the owner and the mode of the one that it replaces; of a link, what it points to is
+    replaced. Whatever fails before, the old file stays, and nothing else is left. Arrays are not
     copied on their way, and those whose elements are all the same take no space.
 
     Args:
         path: the file; one that is there is replaced.
         graph: the graph.
         compression: of arrays, as h5py has it: "gzip", "lzf", a level of gzip, or None: numbers lie
-            in the file as in memory, and `read` needs not read them.
+            in the file as in memory.
 
     Raises:
         InvalidArgument: there is no such compression.
         InvalidGraph: something in the graph can't be stored; lists every place.
-        OSError: the file can't be written.
+        InvalidFile: what is there is no regular file, but a pipe or a device.
+        OSError: the file can't be written, or its owner couldn't be kept.
     """
     from nir_runtime import files
 

@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unwritten = "; nothing was written" if options.command == "generate" else ""
         print(f"{error}\n{count} {noun}{unwritten}", file=sys.stderr)
         return 1
-    except ReviewError as error:
+    except (ReviewError, write.InTheWay) as error:
         print(f"nirgen {options.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"nirgen {options.command}: {where}{error.strerror or error}", file=sys.stderr)
         return 2
 
 
@@ -38,7 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nirgen", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, says, run in (
-        ("generate", "write the converters; only files that change are touched", _generate),
+        (
+            "generate",
+            "write the converters; files that it did not write, or that changed since, stop it",
+            _generate,
+        ),
         ("check", "compare the converters with the mappings; write nothing", _check),
     ):
         command = commands.add_parser(name, help=says, description=says)
@@ -51,13 +59,18 @@ def _parser() -> argparse.ArgumentParser:
             help="the package to write (default: generated/nir_exchange)",
         )
         command.set_defaults(run=run)
+    commands.choices["generate"].add_argument(
+        "--force",
+        action="store_true",
+        help="also replace and remove generated files that were changed since",
+    )
     review.add(commands)
     return parser
 
 
 def _generate(options: argparse.Namespace) -> int:
     texts, output = emit.generate(mapping.load(options.mappings)), options.output
-    changes = write.write(texts, output)
+    changes = write.write(texts, output, options.force)
     for line in changes.lines():
         print(line)
     if not changes:
@@ -71,7 +84,10 @@ def _check(options: argparse.Namespace) -> int:
     if not changes:
         print(f"{output} is current")
         return 0
-    print(write.diff(texts, output, changes), end="")
+    difference = write.diff(texts, output, changes)
+    print(difference or "\n".join([*changes.lines(), ""]), end="")
+    if changes.obstacles:
+        print(write.InTheWay(output, changes.obstacles))
     command = f"nirgen generate --mappings {options.mappings} --output {output}"
     print(f"{output} is not what the mappings say; run `make generate` (`{command}`)")
     return 1

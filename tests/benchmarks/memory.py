@@ -56,6 +56,10 @@ def read(path: Path, weights: int, width: int) -> int:
     return most_memory(lambda: nir_exchange.read(path))
 
 
+def read_mapped(path: Path, weights: int, width: int) -> int:
+    return most_memory(lambda: nir_exchange.read(path, mmap=True))
+
+
 def read_by_nir(path: Path, weights: int, width: int) -> int:
     return most_memory(lambda: nir.read(path, type_check=False))
 
@@ -84,6 +88,7 @@ STEPS: Mapping[str, Step] = {
     "export, and save": export_and_save,
     "save without compression by nir.write": save_by_nir,
     "read": read,
+    "read, mmap=True": read_mapped,
     "read by nir.read": read_by_nir,
     "import from the file": import_from_file,
     "import, and use one of the weights": import_and_use_one,

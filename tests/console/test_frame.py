@@ -164,19 +164,29 @@ def test_a_mistake_of_ours() -> None:
     )
 
 
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(typed: Typed, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "/dev/null"):
+        result = typed("info", name)
+        assert result.returncode == 2
+        assert "give the path of a regular file" in result.stderr
+
+
 def test_an_interrupt(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # reading waits for a writer that never comes
+    ones = np.ones(3)
+    files.write(tmp_path / "net.nir", single(nir.LIF(ones, ones, ones * 0, ones), 3))
 
     def listen() -> None:
         """A shell that runs the tests in its background has them ignore interrupts."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    command = [str(COMMAND), "info", "pipe"]
+    command = [str(COMMAND), "verify", "net.nir", "net.nir", "--in", "reference"]
+    command += ["--dt", "1e-4", "--steps", "1000000"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen
     )
     try:
-        time.sleep(2)
+        time.sleep(4)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
     finally:

@@ -60,9 +60,12 @@ def _few(error: NirExchangeError) -> str:
 
 def _other_kind(error: NirExchangeError) -> str:
     """What a file that is no NIR file seems to be instead."""
-    places = [problem.place for problem in error.problems] if isinstance(error, InvalidFile) else []
-    for place in places:
-        with contextlib.suppress(OSError), open(place, "rb") as file:
+    if not isinstance(error, InvalidFile):
+        return ""
+    from nir_runtime.files.opening import regular
+
+    for place in (problem.place for problem in error.problems):
+        with contextlib.suppress(OSError, ValueError, InvalidFile), regular(place) as file:
             start = file.read(max(map(len, KINDS)))
             if not start:
                 return "\n    it is empty"
@@ -78,8 +81,6 @@ def _file(error: OSError) -> str:
         return f"{path}: {_missing(Path(path))}"
     if isinstance(error, IsADirectoryError):
         return f"{path}: is a folder, not a file{_inside(Path(path))}"
-    if isinstance(error, PermissionError):
-        return f"{path}: permission denied"
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
 

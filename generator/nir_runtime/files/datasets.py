@@ -1,13 +1,15 @@
 """One dataset of a NIR file: how numbers and strings lie in it, and how they come back.
 
-Numbers lie in the file as they lie in memory, and are mapped rather than read: an array is a view
-of the file, whose pages the system fetches when they are touched and copies when they are written
-to. Numbers that are all the same are a dataset with a fill value and no storage; to every reader
-of HDF5 it has its full shape, and here it comes back as a view of the one number.
+Numbers lie in the file as they lie in memory, and come from there into an array in one step, past
+the buffers of HDF5. Who asks for it has an array that is a view of the file, whose pages the system
+fetches when they are touched and copies when they are written to. Numbers that are all the same are
+a dataset with a fill value and no storage; to every reader of HDF5 it has its full shape, and here
+it comes back as a view of the one number.
 
-What a stranger's file claims is not believed. No more memory is taken than the file has bytes,
-or than its compressed bytes can expand to; only a fill value may stand for more, and it is never
-written out.
+What a stranger's file claims is not believed. All that is kept is counted before room is made for
+it, and no byte of the file is read as part of two arrays; only a fill value may stand for more, and
+it is never written out. HDF5 itself reads no numbers but those in forms that NumPy doesn't have,
+and no strings.
 """
 
 from __future__ import annotations
@@ -15,15 +17,19 @@ from __future__ import annotations
 import functools
 import io
 import math
-import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5p, h5s, h5t, h5z
+from h5py import h5d, h5g, h5p, h5s, h5t
 
 from nir_runtime.arrays import Array, constant, slabs
+from nir_runtime.files.chunks import Chunked, filters_of
+from nir_runtime.files.heaps import Heaps
+from nir_runtime.files.limits import Budget
+from nir_runtime.files.opening import Opened
+from nir_runtime.files.places import Places
 
 Compression = str | int | None
 """As h5py has it: "gzip", "lzf", a level of gzip; None leaves numbers as they are in memory."""
@@ -133,14 +139,16 @@ _COPIED_AT_ONCE = 1 << 22
 class Reader:
     """What the datasets of a file hold.
 
-    Mapped arrays keep the file open. A file that is replaced or deleted stays what it was for
-    them; one that is changed in place may show in pages that were not touched yet.
+    An array that is a view of the file stays what it was when the file is replaced or deleted. One
+    that is changed in place may show, and of one that is cut off the system takes the pages away,
+    and ends the process that touches them: so views are only for those who ask for them.
     """
 
-    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
-        self._unread = file.id.get_filesize()
-        self._map = _map_of(file) if map_arrays else None
-        self._mapped: set[int] = set()
+    def __init__(self, source: Opened, map_arrays: bool, budget: Budget) -> None:
+        self._source, self._budget = source, budget
+        self._map = source.mapped() if map_arrays else None
+        self._places = Places()
+        self._heaps = Heaps(source, self._places, budget)
 
     def value(self, dataset: h5d.DatasetID) -> Any:
         """A string, (nested) lists of strings, an int, or an array.
@@ -151,81 +159,81 @@ class Reader:
         """
         found = _Found(dataset)
         if isinstance(found.kind, h5t.TypeStringID):
-            return self._text(found)
+            return self._text(found, found.kind)
+        if found.kind.get_class() not in _NUMBERS:
+            raise ValueError("it holds neither numbers nor strings")
         array = self._array(found)
         return array.item() if array.ndim == 0 and array.dtype.kind in "iub" else array
 
     def _array(self, found: _Found) -> Array:
         """A view of the file, a view of a fill value, or an array in memory of its own."""
-        lying = _dtype_as_it_lies(found.kind)
-        dtype: np.dtype[Any] = lying or found.kind.dtype.newbyteorder("=")
+        lying, dtype = _as_it_lies(found.kind) or (None, found.kind.dtype.newbyteorder("="))
         if dtype.kind not in "fiub":
             raise ValueError(f"it holds {dtype}, not numbers or strings")
         if found.size and not found.held:
             return _repeated(found.fill_value(dtype), found.shape)
-        offset = found.offset
-        if self._map is not None and lying and offset and not offset % dtype.itemsize:
-            return self._view(self._map, offset, found.shape, dtype)
+        if lying and (array := self._stored(found, lying)) is not None:
+            return array if lying == dtype else array.astype(dtype)
         self._demand_held(found)
+        self._budget.take(found.size * max(dtype.itemsize, found.kind.get_size()))
         array = np.empty(found.shape, dtype)
         if found.size:
             found.dataset.read(h5s.ALL, h5s.ALL, array)
         return array
 
-    def _view(
-        self, memory: mmap.mmap, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> Array:
-        """The array at its place in the file."""
-        if offset + math.prod(shape) * dtype.itemsize > len(memory):
+    def _stored(self, found: _Found, dtype: np.dtype[Any]) -> Array | None:
+        """The elements as they lie in the file, read past HDF5; None if only it can read them."""
+        if found.offset is not None:
+            return self._lying(found, found.offset, dtype)
+        if found.layout is None or found.layout.get_layout() != h5d.CHUNKED:
+            return None
+        chunked = Chunked(found.dataset, found.shape, found.layout.get_chunk(), found.filters)
+        unwritten = np.zeros((), dtype) if dtype.names or dtype.kind == "S" else None
+        fill = found.fill_value(dtype) if unwritten is None else unwritten
+        return chunked.read(dtype, fill, self._budget, self._source.size)
+
+    def _lying(self, found: _Found, offset: int, dtype: np.dtype[Any]) -> Array:
+        """The array at its place in the file: a view of it, or its bytes in memory."""
+        size = found.size * dtype.itemsize
+        if offset + size > self._source.size:
             raise ValueError("it ends behind the end of the file")
-        if offset in self._mapped:
-            raise ValueError("another dataset has the same place in the file")
-        self._mapped.add(offset)
-        return np.ndarray(shape, dtype, memory, offset)
+        self._places.take(offset, offset + size)
+        mappable = dtype.isnative and found.kind.get_class() != h5t.ENUM
+        if self._map is not None and mappable and not offset % dtype.itemsize:
+            return np.ndarray(found.shape, dtype, self._map, offset)
+        self._budget.take(size)
+        array = np.empty(found.shape, dtype)
+        if size:
+            self._source.read_into(array.reshape(-1).view(np.uint8).data, offset)
+        return array
 
-    def _text(self, found: _Found) -> Any:
+    def _text(self, found: _Found, kind: h5t.TypeStringID) -> Any:
         """A string, or (nested) lists of them."""
-        self._demand_held(found)
-        if not found.kind.is_variable_str():
-            values = np.empty(found.shape, found.kind.dtype)
+        if found.size and not found.held:
+            raise ValueError("it claims strings that the file doesn't hold")
+        if kind.is_variable_str():
+            return self._text_elsewhere(found)
+        values = self._stored(found, np.dtype((np.bytes_, kind.get_size())))
+        if values is None:
+            self._demand_held(found)
+            values = np.empty(found.shape, kind.dtype)
             found.dataset.read(h5s.ALL, h5s.ALL, values)
-        elif found.size > _STRINGS_AT_ONCE:
-            return _decoded(list(self._rows(found)))
-        else:
-            values = np.empty(found.shape, _STRING)
-            found.dataset.read(h5s.ALL, h5s.ALL, values, _STRING_IN_MEMORY)
-        return _decoded(values.tolist())
+        ended = _ENDED[kind.get_strpad()]
+        return _each(lambda text: ended(text).decode("utf-8"), values.tolist())
 
-    def _rows(self, found: _Found) -> Iterator[Any]:
-        """The parts of strings along the first axis.
-
-        Strings of any length lie elsewhere in the file, and forged ones all at the same place. So
-        they are read a few at a time, and counted.
-        """
-        length, *others = found.shape
-        rows = _STRINGS_AT_ONCE // math.prod(others)
-        if rows == 0:
-            raise ValueError(f"it holds rows of more than {_STRINGS_AT_ONCE} strings")
-        read = 0
-        for start in range(0, length, rows):
-            part = (min(rows, length - start), *others)
-            place = found.dataset.get_space()
-            place.select_hyperslab((start, *(0 for _ in others)), part)
-            values = np.empty(part, _STRING)
-            found.dataset.read(h5s.create_simple(part), place, values, _STRING_IN_MEMORY)
-            read += sum(map(len, values.ravel()))
-            if read > self._unread:
-                raise ValueError("its strings are longer than what the file holds")
-            yield from values.tolist()
+    def _text_elsewhere(self, found: _Found) -> Any:
+        """Strings of any length, of which the dataset has references."""
+        references = self._stored(found, self._heaps.reference)
+        if references is None:
+            raise ValueError("its strings lie in a form that is not read: store it contiguously")
+        self._budget.take(found.size * _OF_A_STRING)
+        return _each(lambda reference: self._heaps.text(*reference), references.tolist())
 
     def _demand_held(self, found: _Found) -> None:
         """Raise ValueError unless the file has the bytes that a dataset claims."""
         claimed = found.size * found.kind.get_size()
-        if claimed > found.held * (_MOST_EXPANSION if found.compressed else 1):
+        if claimed > min(found.held, self._source.size):
             raise ValueError(f"it claims {claimed:,} bytes, of which the file holds {found.held:,}")
-        self._unread -= found.held
-        if self._unread < 0:
-            raise ValueError("the datasets claim more bytes than the file has")
 
 
 class _Found:
@@ -238,24 +246,26 @@ class _Found:
         offset: where they begin in the file, if they lie there one behind the other; else None.
         held: the bytes that they have in the file, none if there is only a fill value.
         layout: its properties; None where they lie one behind the other.
-        compressed: whether they went through filters.
+        filters: what was done to its chunks.
 
     Raises:
-        ValueError: it has no elements, or reading them would open another file, or load a filter.
+        ValueError: it has no elements, or they are in another file, or reading them would load a
+            filter.
     """
 
     def __init__(self, dataset: h5d.DatasetID) -> None:
+        self.dataset = dataset
+        self.offset: int | None = dataset.get_offset()
+        # Asking for its space, or for what is stored, opens the other file.
+        self.layout = _layout_inside(dataset) if self.offset is None else None
+        self.filters = () if self.layout is None else filters_of(self.layout)
         space = dataset.get_space()
         if space.get_simple_extent_type() == h5s.NULL:
             raise ValueError("it is empty")
-        self.dataset = dataset
         self.kind: h5t.TypeID = dataset.get_type()
         self.shape: tuple[int, ...] = space.shape
         self.size = math.prod(self.shape)
-        self.offset: int | None = dataset.get_offset()
         self.held: int = dataset.get_storage_size()
-        self.layout = _layout_inside(dataset) if self.offset is None else None
-        self.compressed = self.layout is not None and self.layout.get_nfilters() > 0
 
     def fill_value(self, dtype: np.dtype[Any]) -> Array:
         """The number that stands for all that was never written, without axes."""
@@ -267,38 +277,40 @@ class _Found:
         return value
 
 
-def _map_of(file: h5py.File) -> mmap.mmap | None:
-    """The file as memory that is copied when it is written to; None if the system can't."""
-    try:
-        return mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError, NotImplementedError):
-        return None
+def _as_it_lies(kind: h5t.TypeID) -> tuple[np.dtype[Any], np.dtype[Any]] | None:
+    """The numbers that NumPy has in the very form of the file, and what they are in memory."""
+    return next(((lying, meant) for known, lying, meant in _LYING if known.equal(kind)), None)
 
 
-def _dtype_as_it_lies(kind: h5t.TypeID) -> np.dtype[Any] | None:
-    """The numbers that NumPy has in the very form of the file."""
-    return next((dtype for known, dtype in _LYING if known.equal(kind)), None)
+def _forms() -> Iterator[tuple[h5t.TypeID, np.dtype[Any], np.dtype[Any]]]:
+    for order in "<>":
+        for name in ("f8", "f4", "i8", "i4", "f2", "i2", "i1", "u8", "u4", "u2", "u1"):
+            lying = np.dtype(order + name)
+            yield h5t.py_create(lying, logical=True), lying, np.dtype(name)
+    # NumPy has no room for any other than 0 and 1 in it, and a file has.
+    yield h5t.py_create(np.dtype(bool), logical=True), np.dtype("i1"), np.dtype(bool)
 
 
-_LYING = tuple(
-    (h5t.py_create(np.dtype(name)), np.dtype(name))
-    for name in ("f8", "f4", "i8", "i4", "f2", "i2", "i1", "u8", "u4", "u2", "u1")
-)
+_LYING = tuple(_forms())
+_NUMBERS = (h5t.INTEGER, h5t.FLOAT, h5t.ENUM, h5t.BITFIELD)
+
+_ENDED: Mapping[int, Callable[[bytes], bytes]] = {
+    h5t.STR_NULLTERM: lambda text: text.partition(b"\0")[0],
+    h5t.STR_NULLPAD: lambda text: text.rstrip(b"\0"),
+    h5t.STR_SPACEPAD: lambda text: text.rstrip(b" "),
+}
+"""Strings of one length, without what fills them up."""
 
 
 def _layout_inside(dataset: h5d.DatasetID) -> h5p.PropDCID:
     """The layout of a dataset.
 
     Raises:
-        ValueError: reading it would open another file, or load a filter.
+        ValueError: reading it would open another file.
     """
     layout = dataset.get_create_plist()
     if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
         raise ValueError("its values are in another file, which is not opened")
-    for k in range(layout.get_nfilters()):
-        number, _, _, name = layout.get_filter(k)
-        if number not in _FILTERS:
-            raise ValueError(f"it is compressed by filter {number} ({name!r}), which is not loaded")
     return layout
 
 
@@ -309,29 +321,10 @@ def _repeated(number: Array, shape: tuple[int, ...]) -> Array:
     return view
 
 
-def _decoded(value: Any) -> Any:
-    """Strings of bytes, also in nested lists."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    return value
+def _each(function: Callable[[Any], str], value: Any) -> Any:
+    """What a function makes of each item of nested lists."""
+    return [_each(function, v) for v in value] if isinstance(value, list) else function(value)
 
 
-_STRINGS_AT_ONCE = 1 << 6
-
-_MOST_EXPANSION = 1032
-"""How many times its size data may have been that deflate, the best of the filters, compressed."""
-
-_FILTERS = frozenset(
-    {
-        h5z.FILTER_DEFLATE,
-        h5z.FILTER_SHUFFLE,
-        h5z.FILTER_FLETCHER32,
-        h5z.FILTER_SZIP,
-        h5z.FILTER_SCALEOFFSET,
-        h5z.FILTER_NBIT,
-        h5z.FILTER_LZF,
-    }
-)
-"""Filters that are part of h5py; HDF5 would look for any other among its plugins, and load it."""
+_OF_A_STRING = 64
+"""Bytes that a string takes besides its letters."""

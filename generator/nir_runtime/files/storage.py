@@ -7,19 +7,16 @@ be read.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-from h5py import h5d, h5f, h5g, h5l, h5o, h5p
+from h5py import h5d, h5g, h5l, h5o, h5p
 
 from nir_runtime.contract.nesting import DEEPEST
-from nir_runtime.errors import InvalidFile, Problem
+from nir_runtime.errors import Problem
 from nir_runtime.files.datasets import (
     Compression,
     Reader,
@@ -28,6 +25,8 @@ from nir_runtime.files.datasets import (
     write_numbers,
     write_text,
 )
+from nir_runtime.files.limits import Budget, TooMuch, default_most
+from nir_runtime.files.opening import Opened
 
 Tree = dict[str, Any]
 
@@ -143,50 +142,35 @@ _LARGE, _ALIGNMENT = 256, 64
 # Reading
 
 
-@contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
-    """The HDF5 file at `path`, to be read.
-
-    Raises:
-        OSError: the system has something against it.
-        InvalidFile: it is no HDF5 file.
-    """
-    try:
-        # h5py.File(path) works out many properties, for longer than it takes HDF5 to open the file.
-        file = h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY))
-    except OSError as error:
-        with open(path, "rb"):
-            pass  # says what the system has against it better than HDF5 does
-        problem = Problem(str(path), f"is not an HDF5 file, or damaged: {error}")
-        raise InvalidFile(problem) from error
-    with file:
-        yield file
-
-
-def load(file: h5py.File, name: str, map_arrays: bool) -> tuple[Tree | None, list[Problem]]:
+def load(
+    source: Opened, name: str, map_arrays: bool, budget: Budget
+) -> tuple[Tree | None, list[Problem]]:
     """What a group at the file's root holds, and all that can't be read of it.
 
     Args:
-        file: an open file.
+        source: an open file.
         name: of the group.
         map_arrays: whether arrays may be views of the file.
+        budget: what may be kept of it.
     """
-    loading = _Loading(file, map_arrays)
-    return loading.root(file.id, name), loading.damages
+    loading = _Loading(source, map_arrays, budget)
+    return loading.root(source.file.id, name), loading.damages
 
 
-def text(file: h5py.File, name: str) -> str | None:
+def text(source: Opened, name: str) -> str | None:
     """A string at the file's root; None if there is none that can be read."""
-    found = _Loading(file, map_arrays=False).member(file.id, name)
+    loading = _Loading(source, map_arrays=False, budget=Budget(default_most(source.size)))
+    found = loading.member(source.file.id, name)
     return found if isinstance(found, str) else None
 
 
 class _Loading:
     """One reading of a file; `damages` has what is wrong with it, each with its place."""
 
-    def __init__(self, file: h5py.File, map_arrays: bool) -> None:
+    def __init__(self, source: Opened, map_arrays: bool, budget: Budget) -> None:
         self.damages: list[Problem] = []
-        self._reader = Reader(file, map_arrays)
+        self._reader = Reader(source, map_arrays, budget)
+        self._budget, self._most_links = budget, source.size // _LEAST_OF_A_LINK
         self._seen: set[int] = set()
 
     def root(self, file: Any, name: str) -> Tree | None:
@@ -201,7 +185,7 @@ class _Loading:
         """What is called `name` at the root; None if nothing that can be read is."""
         tree: Tree = {}
         try:
-            named = [link for link in _links(file) if link.name == name.encode()]
+            named = [link for link in self._links(file) if link.name == name.encode()]
             self._fill(tree, file, named, "", 0)
         except _DAMAGE as error:
             self._note("/", error)
@@ -229,7 +213,7 @@ class _Loading:
         if depth > _DEEPEST_GROUP:
             raise ValueError(f"groups are nested more than {_DEEPEST_GROUP} deep")
         tree: Tree = {}
-        self._fill(tree, member, _links(member), place, depth + 1)
+        self._fill(tree, member, self._links(member), place, depth + 1)
         return tree
 
     def _opened(self, group: h5g.GroupID, link: _Link) -> Any:
@@ -245,8 +229,31 @@ class _Loading:
         self._seen.add(link.address)
         return h5o.open(group, link.name)
 
+    def _links(self, group: h5g.GroupID) -> list[_Link]:
+        """The links of a group: in the order of their creation where it is known, else of names.
+
+        Raises:
+            ValueError: there are more than the file has room for: its index goes round.
+        """
+        links: list[_Link] = []
+
+        def note(name: bytes, info: h5l.LinkInfo) -> bool | None:  # h5py has one info for all links
+            order = info.corder if info.corder_valid else None
+            links.append(_Link(name, info.type, info.u, order))
+            return True if len(links) > self._most_links else None  # anything but None stops
+
+        group.links.iterate(note, info=True)
+        self._most_links -= len(links)
+        if self._most_links < 0:
+            raise ValueError("it has more names than the file has room for")
+        self._budget.take(len(links) * _OF_A_LINK)
+        if all(link.order is not None for link in links):
+            links.sort(key=attrgetter("order"))
+        return links
+
     def _note(self, place: str, error: Exception) -> None:
-        self.damages.append(Problem(place, f"can't be read: {error}"))
+        advice = error.ADVICE if isinstance(error, TooMuch) else ""
+        self.damages.append(Problem(place, f"can't be read: {error}", advice))
 
 
 class _Link(NamedTuple):
@@ -258,21 +265,15 @@ class _Link(NamedTuple):
     order: int | None
 
 
-def _links(group: h5g.GroupID) -> list[_Link]:
-    """The links of a group: in the order of their creation where it is known, else of names."""
-    links: list[_Link] = []
-
-    def note(name: bytes, info: h5l.LinkInfo) -> None:  # h5py has one info for all links
-        links.append(_Link(name, info.type, info.u, info.corder if info.corder_valid else None))
-
-    group.links.iterate(note, info=True)
-    if all(link.order is not None for link in links):
-        links.sort(key=attrgetter("order"))
-    return links
-
-
 def _told(group: h5g.GroupID, link: _Link) -> str:
     """Where a soft or external link says that it leads."""
     if link.kind not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
         return "somewhere that HDF5 doesn't know"
     return repr(group.links.get_val(link.name))
+
+
+_LEAST_OF_A_LINK = 8
+"""Bytes that a name in a group takes in a file, at least."""
+
+_OF_A_LINK = 512
+"""Bytes of memory that what a name stands for takes, besides its numbers and strings."""

@@ -2,8 +2,8 @@
 
 `code` is the small language of statements that a converter's body is made of, `exporters` and
 `importers` write the two directions in it, `plan` puts a framework's package together, `render`
-turns it into text, `support` says in tables what is supported and what is lost, and `write` is the
-only one that touches the disk.
+turns it into text, `support` says in tables what is supported and what is lost, `manifest` lists
+what was written, and `write` is the only one that touches the disk.
 """
 
 from __future__ import annotations
