@@ -8,8 +8,8 @@ that is exported here hold::
     framework_version  "2.0.0", where it is known
     exporter           "nir-exchange 0.1.0"
 
-A number and strings, side by side: every version of nir reads those, and writes them again. Any
-other writer may say `dt` in the same way. Known without torch.
+A number and strings, side by side: nir keeps those, and versions of it that know no metadata pass
+over them. Any other writer may say `dt` in the same way. Known without torch.
 """
 
 from __future__ import annotations
