@@ -82,7 +82,7 @@ def write(path: str | Path, graph: nir.NIRGraph, compression: str | int | None =
     files.write(path, graph, compression)
 
 
-def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> Report:
+def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float | None = None) -> Report:
     """Say what an import of a graph into a framework would make of each node.
 
     The framework need not be installed, and torch is not imported.
@@ -90,7 +90,7 @@ def explain(graph: nir.NIRGraph | str | Path, target: str, dt: float = 1e-4) -> 
     Args:
         graph: the graph, or the path of a NIR file.
         target: the framework, by its converter's name.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for the one that the graph carries, or else 1e-4.
 
     Returns:
         The report: it prints as a table, shows as one in a notebook, and turns into JSON.
@@ -167,7 +167,7 @@ def verify(
     b: nn.Module | nir.NIRGraph | str | Path,
     x: Any = None,
     *,
-    dt: float = 1e-4,
+    dt: float | None = None,
     run_in: str | tuple[str, str] = "reference",
     dtype: torch.dtype | None = None,
     if_gain: Literal["as_written", "per_step"] = "as_written",
@@ -189,7 +189,8 @@ def verify(
         x: what both are given, [time, batch, *features]; of several inputs a tuple in the order of
             a's, or a dictionary by the names of a's Inputs. None for random numbers, whose scale is
             the smallest power of 4 at which most nodes fire.
-        dt: the time step, in seconds.
+        dt: the time step of both, in seconds; None for the one that each carries or was imported
+            at, or else that of the other, or else 1e-4.
         run_in: the converter that graphs are imported with, or one for each.
         dtype: the precision of what is imported; None for that of the network beside it, or double
             precision if there is none.

@@ -107,3 +107,7 @@ class AnnotatedWarning(UserWarning):
 
 class FaintInputWarning(UserWarning):
     """A graph whose IF neurons hardly feel their input, as files of some tools are read."""
+
+
+class TimeStepWarning(UserWarning):
+    """A graph that is imported at another time step than the one that it carries."""

@@ -184,8 +184,8 @@ class ExportSite(Features):
         """Refuse a layer whose own time step isn't the graph's."""
         if self.number(name, value) != self.dt:
             raise self.refuse(
-                f"{name} is {value:g}, and the graph's time step is {self.dt:g}",
-                f"export with dt={value:g}, or give all layers one {name}",
+                f"{name} is {value:.9g}, and the graph's time step is {self.dt:.9g}",
+                f"export with dt={value:.9g}, or give all layers one {name}",
             )
 
     def scalar(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:

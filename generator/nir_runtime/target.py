@@ -9,6 +9,7 @@ from typing import Any, Literal
 import nir
 from torch import nn
 
+from nir_runtime.arguments import DEFAULT_DT
 from nir_runtime.calling import Call, remembering
 from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.sites import Chain, ExportSite, ImportSite
@@ -38,6 +39,7 @@ class Target:
         leading_axes: how many axes stand before the features, by the value of that attribute
             (`{"s": 1, "m": 2}`), or by None where there is no such attribute.
         fires: how the neurons compare v with v_threshold; NIR's compare with >.
+        dt: the time step of an export where a caller gives none, in seconds.
         calling: how a layer with state is called.
         calls: the same, for classes that are called otherwise than the others.
         sequences: classes that take an axis of time in front, [T, N, *], where all others with
@@ -67,6 +69,7 @@ class Target:
     fallback: Mapping[type[nir.NIRNode], tuple[Importer, ...]] = field(default_factory=dict)
     annotates: Mapping[type[nir.NIRNode], tuple[str, ...]] = field(default_factory=dict)
     fires: Literal[">", ">="] = ">"
+    dt: float = DEFAULT_DT
     calling: Callable[[Any], Call] = remembering
     calls: Mapping[type[nn.Module], Callable[[Any], Call]] = field(default_factory=dict)
     sequences: Sequence[type[nn.Module]] = ()

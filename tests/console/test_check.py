@@ -20,9 +20,10 @@ ONES = np.ones(2)
 
 @pytest.fixture(autouse=True)
 def lif(tmp_path: Path) -> nir.NIRGraph:
-    """lif.nir: a neuron that is exact at 1e-4."""
+    """lif.nir: a neuron that is exact at 1e-4, and says so."""
     neuron = nir.LIF(tau=ONES * 1e-3, r=ONES, v_leak=ONES * 0, v_threshold=ONES, v_reset=ONES * 0)
     graph = single(neuron, 2)
+    graph.metadata["dt"] = 1e-4
     files.write(tmp_path / "lif.nir", graph)
     return graph
 
@@ -30,7 +31,9 @@ def lif(tmp_path: Path) -> nir.NIRGraph:
 def test_every_target_is_known_and_checked(typed: Typed) -> None:
     result = typed("check", "lif.nir")
     assert result.returncode == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == targets()
+    title, _, _, *rows = result.stdout.splitlines()
+    assert title == "lif.nir at dt = 0.0001"
+    assert [row.split()[0] for row in rows] == targets()
     assert "reference" in targets()
     assert "spikingjelly" in targets()
 

@@ -14,6 +14,7 @@ from tests.console.conftest import Typed
 
 SHOWN = """\
 net.nir: written as by nir {version}, {size:,} bytes
+says no dt: an import takes 0.0001
 
 node    type    shape
 input   Input   (3,)

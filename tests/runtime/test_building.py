@@ -115,7 +115,7 @@ def test_several_inputs_are_arguments_by_name_and_several_outputs_a_dictionary()
     assert state == {}
     assert torch.equal(module(left, right)[0]["o2"], outputs["o2"])
     assert graph_names(module) == Names(
-        {"w": "w"}, {"left": "left", "right": "right"}, ("o.1", "o2"), {"left": 1, "right": 1}
+        {"w": "w"}, {"left": "left", "right": "right"}, ("o.1", "o2"), {"left": 1, "right": 1}, 1e-4
     )
 
 

@@ -113,7 +113,7 @@ class TestGraph:
 
 class TestArguments:
     @pytest.mark.parametrize(
-        "dt", [0, 0.0, -1e-4, float("nan"), float("inf"), "1e-4", None, True, 1j, np.ones(2)]
+        "dt", [0, 0.0, -1e-4, float("nan"), float("inf"), "1e-4", True, 1j, np.ones(2)]
     )
     def test_dt_is_a_positive_finite_number(self, dt: Any) -> None:
         with pytest.raises(InvalidArgument, match="dt: is"):

@@ -140,7 +140,7 @@ def export_to_nir(
     net: nn.Module,
     example_input: torch.Tensor,
     save_path: str | Path | None = None,
-    dt: float = 1e-4,
+    dt: float | None = None,
     *,
     strict: bool = False,
     soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate",
@@ -154,7 +154,8 @@ def export_to_nir(
         example_input: an input as the network takes it, with its batch axis (and, in multi-step
             mode, its time axis); only its shape matters.
         save_path: where to save the graph, as a NIR file; not saved if None.
-        dt: the time step of the graph, in seconds.
+        dt: the time step of the graph, in seconds, which its metadata keep; None for that of an
+            imported network, or else 1e-4.
         strict: refuse layers that are exact only for a reader of the node's metadata.
         soft_reset: what becomes of a reset by subtraction, which NIR has no field for: it is noted
             in the node's metadata, written exactly in NIR's own primitives, or refused.
@@ -176,7 +177,7 @@ def export_to_nir(
 
 def import_from_nir(
     graph: nir.NIRGraph | str | Path,
-    dt: float = 1e-4,
+    dt: float | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     *,
@@ -187,7 +188,8 @@ def import_from_nir(
 
     Args:
         graph: the graph, or the path of a NIR file.
-        dt: the time step at which the network will run, in seconds.
+        dt: the time step at which the network will run, in seconds; None for the one that the graph
+            carries, or else 1e-4. At another one than that the graph is discretized anew.
         device: where the network's tensors will be.
         dtype: the precision of the network's tensors.
         strict: refuse nodes that are exact only with what their metadata says.
@@ -203,6 +205,10 @@ def import_from_nir(
         InvalidArgument: `dt` is not a positive finite number, or the like.
         InvalidFile, InvalidGraph: the graph means nothing; lists every problem with its place.
         ImportRefused: the framework can't compute the graph; lists every node in the way.
+
+    Warns:
+        TimeStepWarning: the graph carries another time step than `dt`: its spikes are not those of
+            the network that was exported.
     """
     options = {
         "if_gain": if_gain,
@@ -213,7 +219,7 @@ def import_from_nir(
 def explain(
     net_or_graph: nn.Module | nir.NIRGraph | str | Path,
     example_input: Any = None,
-    dt: float = 1e-4,
+    dt: float | None = None,
     **options: Any,
 ) -> Report:
     """Say what an export of a network, or an import of a graph, makes of each layer or node.
@@ -223,7 +229,7 @@ def explain(
     Args:
         net_or_graph: a PyTorch network; or a NIR graph, or the path of a NIR file.
         example_input: an input as the network takes it; a graph needs none.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for what the export or import would take.
         options: what else `export_to_nir` or `import_from_nir` would be called with.
 
     Returns:

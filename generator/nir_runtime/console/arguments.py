@@ -77,8 +77,6 @@ graph_file = click.argument("file", type=File(), metavar="FILE")
 dt_option = click.option(
     "--dt",
     type=float,
-    default=1e-4,
-    show_default=True,
     metavar="SECONDS",
-    help="The time step.",
+    help="The time step.  [default: the one that the file carries, or else 1e-4]",
 )

@@ -68,6 +68,9 @@ def _show_table(table: Table, console: Console) -> None:
 
     if table.title:
         console.print(Text(table.title, style="bold"))
+    for note in table.notes:
+        console.print(_indented(note))
+    if table.head:
         console.print()
     head, *rows = table.aligned
     console.print(Text("  ".join(head.cells).rstrip(), style="bold underline"))

@@ -14,10 +14,11 @@ import numpy as np
 from torch import nn
 
 from nir_runtime import files
-from nir_runtime.arguments import wrong_dt
+from nir_runtime.arguments import as_dt, wrong_dt
 from nir_runtime.collecting import uncollected
 from nir_runtime.contract import order, shapes
 from nir_runtime.contract.nesting import Flat
+from nir_runtime.contract.origin import is_near, origin_of
 from nir_runtime.errors import (
     AnnotatedWarning,
     ExportRefused,
@@ -32,6 +33,7 @@ from nir_runtime.exports.pruning import without_junctions, without_unused
 from nir_runtime.exports.soft_reset import decomposed
 from nir_runtime.exports.traces import Call, Reader, Trace
 from nir_runtime.exports.tracing import trace
+from nir_runtime.imports.building import time_steps
 from nir_runtime.reports.export_report import HOOKS_LEFT_OUT, ExportLog
 from nir_runtime.sites import DEFAULT_OPTIONS, ExportOptions
 from nir_runtime.target import Target
@@ -42,7 +44,7 @@ def export_network(
     net: nn.Module,
     example_input: Example,
     save_path: str | Path | None,
-    dt: float,
+    dt: float | None,
     *,
     strict: bool,
     options: ExportOptions = DEFAULT_OPTIONS,
@@ -55,7 +57,8 @@ def export_network(
         example_input: tensors of the shapes that the network takes, batch (and time) included: one,
             a tuple of them in order, or a dictionary by parameter.
         save_path: where to write the graph; None writes nothing.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for that of the imports in the network, or else the
+            framework's.
         strict: refuse every layer that is not exact by its node's fields alone.
         options: what else the caller chose.
 
@@ -72,9 +75,10 @@ def export_network(
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
     """
     _demand_arguments(net, save_path, dt, options)
-    log = ExportLog(target, net, float(dt), options)
+    step = _time_step(target, net, dt)
+    log = ExportLog(target, net, step, options)
     with uncollected(), log.reported():
-        traced = trace(target, net, example_input, float(dt), options)
+        traced = trace(target, net, example_input, step, options)
         used = without_unused(traced)
         log.follow(traced, used)
         traced = folded(without_junctions(used))
@@ -86,7 +90,8 @@ def export_network(
         flat = _complete(graph, traced, named)
         if options.soft_reset == "decompose":
             calls = dict(zip(named.calls, traced.calls, strict=True))
-            graph = _decomposed(graph, flat, float(dt), calls)
+            graph = _decomposed(graph, flat, step, calls)
+    graph.metadata |= origin_of(target.name, target.packages[0], step)
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
@@ -102,6 +107,19 @@ def _demand_arguments(
     problems = [*_wrong_net(net), *wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
     if problems:
         raise InvalidArgument(problems)
+
+
+def _time_step(target: Target, net: nn.Module, given: float | None) -> float:
+    """The time step of an export. What was imported goes out at the one that it came in at."""
+    built = time_steps(net)
+    dt = as_dt(given)
+    if dt is not None:
+        return next((known for known in built if is_near(known, dt)), dt)
+    if not all(is_near(built[0], known) for known in built):
+        listed = " and ".join(f"{known:.9g}" for known in built)
+        what = f"is missing, and parts of the network were imported at dt = {listed}"
+        raise InvalidArgument(Problem("dt", what, "give one, or import all parts at the same"))
+    return built[0] if built else target.dt
 
 
 def _wrong_net(net: object) -> Iterable[Problem]:

@@ -6,7 +6,7 @@ import copy
 
 import nir
 
-from nir_runtime.contract import shapes
+from nir_runtime.contract import origin, shapes
 from nir_runtime.contract.nesting import Flat, subgraphs, thin_copy, without_ports
 from nir_runtime.graphs.changes import Change, Rewritten
 
@@ -15,7 +15,8 @@ def dissolved(graph: nir.NIRGraph) -> Rewritten:
     """The graph without graphs in it. A node `lif` of the subgraph `sub` is called `sub.lif`.
 
     The Inputs and Outputs of subgraphs vanish; one that sums several values for several nodes
-    becomes a Scale by 1. Metadata of a subgraph goes to the graph's, under the subgraph's name.
+    becomes a Scale by 1. Metadata of a subgraph goes to the graph's, under the subgraph's name; the
+    time step that only subgraphs carry becomes the graph's.
 
     Raises:
         InvalidGraph: the graph means nothing.
@@ -26,10 +27,16 @@ def dissolved(graph: nir.NIRGraph) -> Rewritten:
     if not inside:
         return Rewritten(whole, ())
     metadata, changes = dict(whole.metadata), []
+    dt = origin.readable(whole)
+    if dt is not None:
+        metadata.setdefault(origin.DT, dt)
     for name, inner in inside.items():
         kept = sum(node.startswith(f"{name}.") for node in flat.nodes)
         what = f"dissolved: {kept} of its {len(inner.nodes)} nodes are left, as {name}.…"
-        if inner.metadata and name in metadata:
+        own = origin.readable(inner)
+        if own is not None and (dt is None or not origin.is_near(own, dt)):
+            what += f"; it was for dt = {own:.9g}, and the graph is not"
+        if inner.metadata and (name in metadata or name in origin.KEYS):
             what += "; its metadata is lost, since the graph has other metadata of that name"
         elif inner.metadata:
             metadata[name] = dict(inner.metadata)

@@ -14,7 +14,7 @@ import numpy as np
 
 from nir_runtime import files
 from nir_runtime.arguments import wrong_graph
-from nir_runtime.contract import order, shapes
+from nir_runtime.contract import order, origin, shapes
 from nir_runtime.contract.nesting import Edge, Flat, flatten, subgraphs, thin_copy
 from nir_runtime.errors import InvalidArgument, InvalidGraph, Problem
 from nir_runtime.graphs.fields import Field, fields
@@ -153,6 +153,8 @@ class Info:
         cycles: the nodes that feed each other.
         subgraphs: the names of graphs in the graph, each with the number of its nodes.
         metadata: of the graph.
+        origin: what the metadata say of where the graph comes from, its time step included: a line.
+        dt: the time step that the graph carries, in seconds; None if it says none.
         problems: what is wrong with it; shapes are unknown then.
         file: where it is stored; None if it is not.
     """
@@ -162,6 +164,8 @@ class Info:
     cycles: tuple[Cycle, ...]
     subgraphs: Mapping[str, int]
     metadata: Mapping[str, Any]
+    origin: str
+    dt: float | None
     problems: tuple[Problem, ...]
     file: FileInfo | None
 
@@ -183,8 +187,7 @@ class Info:
 
     def parts(self) -> Iterator[str | Table]:
         """What people read of it."""
-        if self.file is not None:
-            yield str(self.file)
+        yield "\n".join(map(str, filter(None, (self.file, self.origin))))
         rows = tuple(node.row for node in self.nodes)
         yield Table(("node", "type", "shape"), rows, details="numbers")
         yield "\n".join(self._remarks())
@@ -194,7 +197,8 @@ class Info:
         yield ", ".join((count, *_counted(self.neurons, self.weights)))
         yield from map(str, self.cycles)
         yield from (f"subgraph {name}: {size} nodes" for name, size in self.subgraphs.items())
-        yield from (f"metadata {key}: {value}" for key, value in self.metadata.items())
+        others = (item for item in self.metadata.items() if item[0] not in origin.KEYS)
+        yield from (f"metadata {key}: {value}" for key, value in others)
         if self.problems:
             yield str(InvalidGraph(self.problems))
 
@@ -209,6 +213,7 @@ class Info:
             "cycles": [{"nodes": c.nodes, "delayed": c.delayed} for c in self.cycles],
             "subgraphs": dict(self.subgraphs),
             "metadata": plain(self.metadata),
+            "dt": self.dt,
             "problems": [vars(problem) for problem in self.problems],
         }
 
@@ -252,6 +257,8 @@ def _described(graph: nir.NIRGraph, file: FileInfo | None, advance: Callable[[],
         cycles=cycles,
         subgraphs={name: len(inner.nodes) for name, inner in subgraphs(graph).items()},
         metadata=dict(graph.metadata or {}),
+        origin=origin.told(graph),
+        dt=origin.readable(graph),
         problems=tuple(problems),
         file=file,
     )

@@ -58,12 +58,14 @@ class Names:
         inputs: by the forward's parameters.
         outputs: in the order of the output.
         ranks: how many axes of features each input has, by the forward's parameters.
+        dt: the time step that it was built for, in seconds.
     """
 
     nodes: dict[str, str]
     inputs: dict[str, str]
     outputs: tuple[str, ...]
     ranks: dict[str, int]
+    dt: float
 
 
 class LoadState(nn.Module):
@@ -138,8 +140,14 @@ def graph_names(module: nn.Module) -> Names | None:
     return next(known, None)
 
 
+def time_steps(net: nn.Module) -> list[float]:
+    """The time steps that a network's imported parts were built for, each once, in seconds."""
+    known = (m.names for m in net.modules() if isinstance(m, (ReadState, TakeState)))
+    return list(dict.fromkeys(names.dt for names in known))
+
+
 def build(
-    target: Target, flat: Flat, plan: Plan, layers: Mapping[str, nn.Module]
+    target: Target, flat: Flat, plan: Plan, layers: Mapping[str, nn.Module], dt: float
 ) -> fx.GraphModule:
     """A module that computes a graph.
 
@@ -149,12 +157,13 @@ def build(
         plan: its order of execution.
         layers: by name, one for each node that is not an Input or an Output. A layer takes and
             returns one tensor.
+        dt: the time step that they are built for, in seconds.
 
     Returns:
         A GraphModule with the layers as its children, and the nodes that feed each other as
         children of a child `recurrent`.
     """
-    return _Build(target, flat, plan, layers).module()
+    return _Build(target, flat, plan, layers, dt).module()
 
 
 class _Wires:
@@ -219,12 +228,18 @@ class _Build:
     """A graph on its way into a module."""
 
     def __init__(
-        self, target: Target, flat: Flat, plan: Plan, layers: Mapping[str, nn.Module]
+        self,
+        target: Target,
+        flat: Flat,
+        plan: Plan,
+        layers: Mapping[str, nn.Module],
+        dt: float,
     ) -> None:
         self.target = target
         self.flat = flat
         self.plan = plan
         self.layers = layers
+        self.dt = dt
         self.namespace = Namespace()
         self.identifiers = self.namespace.give_all(layers)
         self.slots = state_slots(target, layers)
@@ -265,7 +280,7 @@ class _Build:
         nodes = {identifier: name for name, identifier in self.identifiers.items()}
         outputs = tuple(sorted(self.flat.outputs))
         ranks = {parameter: len(self._features(name)) for parameter, name in inputs.items()}
-        return Names(nodes, dict(inputs), outputs, ranks)
+        return Names(nodes, dict(inputs), outputs, ranks, self.dt)
 
     def _place_all(self, wires: _Wires) -> None:
         for component in self.plan.components:

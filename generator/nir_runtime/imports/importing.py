@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from nir_runtime.arguments import wrong_dt
+from nir_runtime.arguments import DEFAULT_DT, as_dt, wrong_dt
 from nir_runtime.arrays import Unshared
 from nir_runtime.collecting import uncollected
-from nir_runtime.contract import order, shapes
+from nir_runtime.contract import order, origin, shapes
 from nir_runtime.contract.nesting import Flat, thin_copy, without_ports
 from nir_runtime.contract.order import Plan
 from nir_runtime.contract.reference import Remembering
@@ -28,6 +28,7 @@ from nir_runtime.errors import (
     InvalidArgument,
     LayerUnfit,
     Problem,
+    TimeStepWarning,
 )
 from nir_runtime.exports import ties
 from nir_runtime.imports import building, if_gain
@@ -40,7 +41,7 @@ from nir_runtime.target import Target
 def import_graph(
     target: Target,
     graph: nir.NIRGraph | str | Path,
-    dt: float,
+    dt: float | None,
     device: torch.device | str,
     dtype: torch.dtype,
     options: Mapping[str, Any],
@@ -52,7 +53,8 @@ def import_graph(
     Args:
         target: the framework to build the module in.
         graph: the graph, which stays as it is, or the path of a file that holds one.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for the one that the graph carries, or else
+            `DEFAULT_DT`.
         device, dtype: of the module's parameters.
         options: what else the framework's import takes; the layout of the layers (`step_mode`)
             is one of them, if they have several.
@@ -67,21 +69,27 @@ def import_graph(
         InvalidFile: the file is not a NIR file.
         InvalidGraph: the graph means nothing.
         ImportRefused: the framework can't compute the graph; `problems` has all reasons.
+
+    Warns:
+        TimeStepWarning: the graph carries another time step.
+        FaintInputWarning: an input of 1 hardly moves its IF neurons.
     """
     where = _checked_arguments(target, graph, dt, device, dtype, options)
     target = _with_options(target, options)
-    log = ImportLog(target, float(dt))
+    given = as_dt(dt)
+    log = ImportLog(target, given or DEFAULT_DT)
     with uncollected():
         source = _read(graph)
         with log.reported():
+            log.dt = step = _time_step(source, given, log)
             flat = without_ports(shapes.infer(thin_copy(source)))
             if source is not graph:
                 _give_up_arrays(flat)
-            log.flat = flat = _gained(flat, float(dt), options)
+            log.flat = flat = _gained(flat, step, options)
             plan = order.plan(flat)
-            importing = _Importing(target, flat, float(dt), where, dtype, options, strict, log)
+            importing = _Importing(target, flat, step, where, dtype, options, strict, log)
             layers = importing.layers(plan)
-        module = building.build(target, flat, plan, layers)
+        module = building.build(target, flat, plan, layers, step)
         _set_mode(target, module, options)
     _attach(module, log.report)
     return module
@@ -109,6 +117,16 @@ def _attach(module: fx.GraphModule, report: Report) -> None:
     module.report = report  # type: ignore[assignment]
     # Of a GraphModule's other attributes, a copy keeps these.
     module.meta.setdefault("_user_preserved_attributes", {})["report"] = report
+
+
+def _time_step(graph: nir.NIRGraph, given: float | None, log: ImportLog) -> float:
+    """The time step of the import; what is to be known of it is said."""
+    chosen = origin.time_step(graph, given)
+    log.notes = chosen.notes
+    if chosen.anew:
+        # Past this function, import_graph and the converter, to the user's call.
+        warnings.warn("; ".join(chosen.anew), TimeStepWarning, stacklevel=4)
+    return chosen.dt
 
 
 def _gained(flat: Flat, dt: float, options: Mapping[str, Any]) -> Flat:

@@ -17,7 +17,7 @@ def explanation(
     import_: Callable[..., Any],
     subject: Any,
     example_input: Any,
-    dt: float,
+    dt: float | None,
     options: Mapping[str, Any],
 ) -> Report:
     """The report of a conversion that is made for its sake.
@@ -26,7 +26,7 @@ def explanation(
         export, import_: a converter's `export_to_nir` and `import_from_nir`.
         subject: a network; or a graph, or the path of a file that holds one.
         example_input: what a network takes.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for the conversion's own choice.
         options: what else the conversion is to be called with.
 
     Raises:

@@ -55,6 +55,7 @@ class ImportLog:
         target, dt: what is imported into, and at which time step.
         flat: the graph, while the import runs, and once it is known to mean something.
         refused: what the framework can't compute.
+        notes: what is to be known of the whole.
     """
 
     target: Target
@@ -62,6 +63,7 @@ class ImportLog:
     flat: Flat | None = None
     imported: list[Imported] = field(default_factory=list)
     refused: Sequence[Entry] = ()
+    notes: tuple[str, ...] = ()
 
     def add(
         self,
@@ -90,7 +92,7 @@ class ImportLog:
 
     @property
     def report(self) -> Report:
-        return Report(self.target.name, "import", self.dt, self._entries)
+        return Report(self.target.name, "import", self.dt, self._entries, self.notes)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:

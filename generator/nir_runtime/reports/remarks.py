@@ -17,7 +17,7 @@ from nir_runtime.reports.report import Entry, Grade
 
 SPIKING = ("IF", "LIF", "CubaLIF")
 TIME_CONSTANTS = ("tau", "tau_syn", "tau_mem")
-KINDS = (nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF)
+KINDS = (nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF, nir.Delay)
 """The nodes whose numbers can be a trap."""
 
 
@@ -53,6 +53,7 @@ def traps(node: nir.NIRNode, dt: float) -> Iterator[str]:
         )
     yield from long_step(node, dt)
     yield from steps_for_seconds(node, dt)
+    yield from rounded_delay(node, dt)
 
 
 def long_step(node: nir.NIRNode, dt: float) -> Iterator[str]:
@@ -73,6 +74,20 @@ def steps_for_seconds(node: nir.NIRNode, dt: float) -> Iterator[str]:
                 f"trap: {name} is {float(distinct(held).min()):g} s; if the file means that many "
                 "steps, import with dt=1"
             )
+
+
+def rounded_delay(node: nir.NIRNode, dt: float) -> Iterator[str]:
+    """A delay that is no whole number of steps, but for the rounding of numbers."""
+    if isinstance(node, nir.Delay):
+        steps = np.asarray(distinct(node.delay), dtype=np.float64) / dt
+        apart = np.abs(steps - np.round(steps))
+        if (apart > _WHOLE * np.maximum(1, steps)).any():
+            worst = float(steps.flat[int(apart.argmax())])
+            yield f"trap: delay / dt is {worst:.3g}, rounded to {round(worst)} steps"
+
+
+_WHOLE = 1e-6
+"""How far a number of steps may be from a whole one, as a part of it, and be that, rounded."""
 
 
 # --- refusals -------------------------------------------------------------------------------

@@ -106,12 +106,14 @@ class Report:
         direction: `export`, from the framework to NIR, or `import`.
         dt: the time step, in seconds.
         make: gives the entries, when they are first asked for.
+        notes: what is to be known of the whole.
     """
 
     target: str
     direction: Direction
     dt: float
     make: Callable[[], Iterable[Entry]] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -133,13 +135,13 @@ class Report:
 
     def settled(self) -> Report:
         """The same report, holding on to nothing but its entries."""
-        return report_of(self.target, self.direction, self.dt, self.entries)
+        return report_of(self.target, self.direction, self.dt, self.entries, self.notes)
 
     @property
     def table(self) -> Table:
         """A row for each entry, with its formulas and notes as details."""
         rows = (Row((e.place, e.layer, e.node, e.graded), e.details) for e in self.entries)
-        return Table(HEADINGS, tuple(rows), self.title)
+        return Table(HEADINGS, tuple(rows), self.title, notes=self.notes)
 
     def __str__(self) -> str:
         return str(self.table)
@@ -154,6 +156,7 @@ class Report:
             "direction": self.direction,
             "dt": self.dt,
             "grade": str(self.grade),
+            "notes": list(self.notes),
             "entries": [entry.to_dict() for entry in self.entries],
         }
 
@@ -164,15 +167,21 @@ class Report:
     # What the entries are made of may be large, or not fit into a pickle; the entries always do.
 
     def __reduce__(self) -> tuple[Callable[..., Report], tuple[Any, ...]]:
-        return report_of, (self.target, self.direction, self.dt, self.entries)
+        return report_of, (self.target, self.direction, self.dt, self.entries, self.notes)
 
     def __deepcopy__(self, memo: object) -> Report:
         return self  # nothing in it changes
 
 
-def report_of(target: str, direction: Direction, dt: float, entries: Sequence[Entry]) -> Report:
+def report_of(
+    target: str,
+    direction: Direction,
+    dt: float,
+    entries: Sequence[Entry],
+    notes: tuple[str, ...] = (),
+) -> Report:
     """A report whose entries are there already."""
-    return Report(target, direction, dt, lambda: entries)
+    return Report(target, direction, dt, lambda: entries, notes)
 
 
 def _best_first(entry: Entry) -> tuple[int, bool]:

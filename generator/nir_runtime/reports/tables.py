@@ -32,12 +32,14 @@ class Table:
         rows: with as many cells each.
         title: what it is of; may be empty.
         details: the heading of the rows' details, where they are a column.
+        notes: what is said of all of it, below the title.
     """
 
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
     title: str = ""
     details: str = field(default="how", kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def detailed(self) -> bool:
@@ -45,7 +47,13 @@ class Table:
         return any(row.details for row in self.rows)
 
     def __str__(self) -> str:
-        return "\n".join([*([self.title, ""] if self.title else []), *self._lines()])
+        return "\n".join([*([*self.head, ""] if self.head else []), *self._lines()])
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The title and the notes, in lines."""
+        notes = (line for note in self.notes for line in _wrapped(note))
+        return (*([self.title] if self.title else []), *notes)
 
     @property
     def aligned(self) -> tuple[Row, ...]:
@@ -59,16 +67,19 @@ class Table:
         for row in self.aligned:
             yield "  ".join(row.cells).rstrip()
             for line in row.details:
-                yield from textwrap.wrap(
-                    line, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6
-                )
+                yield from _wrapped(line)
 
     def _repr_html_(self) -> str:
         more = [self.details] if self.detailed else []
         head = _html_row([*self.headings, *more], "th")
         rows = (_html_row([*r.cells, *([r.details] if more else [])], "td") for r in self.rows)
-        title = f"<p>{html.escape(self.title)}</p>\n" if self.title else ""
+        said = [self.title, *self.notes] if self.title else self.notes
+        title = "".join(f"<p>{html.escape(text)}</p>\n" for text in said)
         return f"{title}<table>\n{head}\n{_joined(rows)}\n</table>"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6)
 
 
 def _html_row(cells: Iterable[str | Iterable[str]], tag: str) -> str:

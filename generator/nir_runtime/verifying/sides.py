@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import nir
 import torch
@@ -26,8 +26,11 @@ from nir_runtime.imports.building import graph_names
 from nir_runtime.target import Target
 from nirgen.mapping.problems import did_you_mean
 
-Subject = nn.Module | nir.NIRGraph | str | Path
+Subject: TypeAlias = nn.Module | nir.NIRGraph | str | Path
 """What can be compared."""
+
+Opened: TypeAlias = nn.Module | nir.NIRGraph
+"""The same, with the graph of a file."""
 
 
 class Converter(Protocol):
@@ -129,18 +132,27 @@ class Side:
         return isinstance(self.flat.nodes[name], SPIKING)
 
 
+def opened(subject: Subject) -> Opened:
+    """What is compared; of a file its graph."""
+    return files.read(subject) if isinstance(subject, (str, Path)) else subject
+
+
+def name_of(subject: Subject) -> str:
+    """What a graph, or the graph of a file, is called."""
+    return Path(subject).name if isinstance(subject, (str, Path)) else "the graph"
+
+
 def of_graph(
-    graph: nir.NIRGraph | str | Path,
+    graph: nir.NIRGraph,
+    name: str,
     converter: Converter,
     dt: float,
     dtype: torch.dtype,
     if_gain: str,
 ) -> Side:
     """A graph, imported."""
-    whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
-    net = converter.import_from_nir(whole, dt=dt, dtype=dtype, if_gain=if_gain)
-    name = "the graph" if isinstance(graph, nir.NIRGraph) else Path(graph).name
-    return _side(f"{name} in {converter.TARGET.name}", converter.TARGET, net, whole, ours=True)
+    net = converter.import_from_nir(graph, dt=dt, dtype=dtype, if_gain=if_gain)
+    return _side(f"{name} in {converter.TARGET.name}", converter.TARGET, net, graph, ours=True)
 
 
 def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt: float) -> Side:

@@ -77,7 +77,8 @@ class Verification:
 
     Attributes:
         sides: what was compared.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; of the first, where each runs at its own.
+        dt_says: which it is, and why, in words.
         steps, batch: how much was run.
         tolerance: how far numbers that are no spikes may be apart, as a part of the largest so far.
         input: what they were given, in words.
@@ -89,6 +90,7 @@ class Verification:
 
     sides: tuple[str, str]
     dt: float
+    dt_says: str
     steps: int
     batch: int
     tolerance: float
@@ -126,7 +128,8 @@ class Verification:
 
     def parts(self) -> Iterator[str | Table]:
         """What people read."""
-        yield "\n".join([self.title, f"input: {self.input}", *self._first_difference()])
+        given = (f"input: {self.input}", f"dt: {self.dt_says}")
+        yield "\n".join([self.title, *given, *self._first_difference()])
         yield self.table
         if self.notes:
             yield "\n".join(self.notes)

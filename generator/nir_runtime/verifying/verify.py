@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from nir_runtime.arguments import wrong_dt
-from nir_runtime.errors import FaintInputWarning, InvalidArgument, Problem
+from nir_runtime.errors import FaintInputWarning, InvalidArgument, Problem, TimeStepWarning
 from nir_runtime.imports.building import graph_names
 from nir_runtime.verifying import inputs, sides
 from nir_runtime.verifying.pair import Pair, pair_of
 from nir_runtime.verifying.recording import recorded
 from nir_runtime.verifying.running import running
-from nir_runtime.verifying.sides import Converters, Side, Subject
+from nir_runtime.verifying.sides import Converters, Opened, Side, Subject
+from nir_runtime.verifying.time_steps import TimeSteps, time_steps_of
 from nir_runtime.verifying.verification import Verification
 from nir_runtime.verifying.watching import watched
 
@@ -32,7 +33,7 @@ class Run:
     """What two networks are run with.
 
     Attributes:
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for the ones that the two have.
         targets: the converters with which graphs are imported.
         dtype: of what is imported; None for that of a network beside it, or else double precision.
         if_gain: what the files mean by an IF's r; see `import_from_nir`.
@@ -40,7 +41,7 @@ class Run:
         tolerance: how far numbers may be apart; None for what the precision lets expect.
     """
 
-    dt: float
+    dt: float | None
     targets: tuple[str, str]
     dtype: torch.dtype | None
     if_gain: str
@@ -65,16 +66,20 @@ def verify(
     problems += [*wrong_dt(run.dt), *_wrong_numbers(run)]
     if problems:
         raise InvalidArgument(problems)
+    opened = sides.opened(a), sides.opened(b)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", FaintInputWarning)
-        pair = pair_of(*_sides((a, b), x, run, converters))
+        warnings.simplefilter("always", TimeStepWarning)
+        dts = time_steps_of(opened, run.dt, converters)
+        pair = pair_of(*_sides(opened, (a, b), dts, x, run, converters))
     traps = dict.fromkeys(str(warning.message) for warning in caught)
     given, says = _stimulus(pair, x, run)
     found = watched(pair, given, run.tolerance, progress)
     return Verification(
         sides=pair.labels,
-        dt=float(run.dt),
+        dt=dts.first,
+        dt_says=dts.says,
         steps=len(next(iter(given.values()))),
         batch=int(next(iter(given.values())).shape[1]),
         tolerance=found.tolerance,
@@ -119,20 +124,26 @@ def _wrong_numbers(run: Run) -> Iterator[Problem]:
 
 
 def _sides(
-    subjects: tuple[Subject, Subject], x: Any, run: Run, converters: Converters
+    opened: tuple[Opened, Opened],
+    subjects: tuple[Subject, Subject],
+    dts: TimeSteps,
+    x: Any,
+    run: Run,
+    converters: Converters,
 ) -> tuple[Side, Side]:
     """Both, ready to run; graphs first, for they say what networks are to be given."""
     dtype = run.dtype or _precision(subjects)
     made: dict[int, Side] = {}
-    for number, subject in enumerate(subjects):
+    for number, (subject, dt) in enumerate(zip(opened, dts.both, strict=True)):
         converter = converters.named(run.targets[number])
-        if not isinstance(subject, nn.Module):
-            made[number] = sides.of_graph(subject, converter, run.dt, dtype, run.if_gain)
+        if isinstance(subject, nir.NIRGraph):
+            name = sides.name_of(subjects[number])
+            made[number] = sides.of_graph(subject, name, converter, dt, dtype, run.if_gain)
     example = _example(made, x, run)
-    for number, subject in enumerate(subjects):
+    for number, (subject, dt) in enumerate(zip(opened, dts.both, strict=True)):
         if isinstance(subject, nn.Module):
             given = _in_order(subject, example)
-            made[number] = sides.of_network(subject, converters.of(subject), given, run.dt)
+            made[number] = sides.of_network(subject, converters.of(subject), given, dt)
     return made[0], made[1]
 
 

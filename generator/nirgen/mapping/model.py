@@ -163,7 +163,7 @@ class Framework:
         packages: what is defined in them, and not mapped, is an unmapped layer.
         modules: what the names of layers start with: the module to import.
         fires: how its neurons compare v with v_threshold, `>` or `>=`.
-        dt: the time step, in seconds, where a caller gives none.
+        dt: the time step of an export, in seconds, where a caller gives none.
         options: switches of the import.
         calls: how its layers with state are called; the first way whose condition holds.
         sequences: classes that take an axis of time in front, where all others take one step.

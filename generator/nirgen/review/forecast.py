@@ -15,8 +15,8 @@ from pathlib import Path
 import nir
 
 from nir_runtime import files
-from nir_runtime.arguments import wrong_dt, wrong_graph
-from nir_runtime.contract import order, shapes
+from nir_runtime.arguments import DEFAULT_DT, as_dt, wrong_dt, wrong_graph
+from nir_runtime.contract import order, origin, shapes
 from nir_runtime.contract.nesting import Flat, thin_copy, without_ports
 from nir_runtime.errors import InvalidArgument, InvalidGraph, Problem
 from nir_runtime.exports import ties
@@ -29,13 +29,14 @@ from nirgen.mapping.problems import did_you_mean
 from nirgen.review.fit import Fit, Outside, Unfit, as_it_is, behind_a_map
 
 
-def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report:
+def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float | None) -> Report:
     """What an import of a graph into a framework would make of each node.
 
     Args:
         graph: the graph, or the path of a NIR file.
         target: the framework's name, `spikingjelly`.
-        dt: the time step, in seconds.
+        dt: the time step, in seconds; None for the one that the graph carries, or else
+            `DEFAULT_DT`.
 
     Raises:
         InvalidArgument: an argument can't be meant.
@@ -47,13 +48,17 @@ def forecast(graph: nir.NIRGraph | str | Path, target: str, dt: float) -> Report
     mappings = load_shipped()
     framework = _framework(mappings, target)
     title = framework.framework.title
+    step = as_dt(dt)
+    notes: tuple[str, ...] = ()
     try:
         whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
+        chosen = origin.time_step(whole, step)
+        step, notes = chosen.dt, chosen.notes
         flat = without_ports(shapes.infer(thin_copy(whole)))
-        entries = tuple(_Forecast(mappings, framework, flat, float(dt)).entries())
+        entries = tuple(_Forecast(mappings, framework, flat, step).entries())
     except InvalidGraph as invalid:
         entries = remarks.refused_nodes(invalid.problems, None)
-    return report_of(title, "import", float(dt), entries)
+    return report_of(title, "import", step or DEFAULT_DT, entries, notes)
 
 
 def _wrong_target(target: str) -> Iterator[Problem]:

@@ -29,7 +29,7 @@ from nirgen.review.forecast import forecast
 )
 @dt_option
 @click.option("--strict", is_flag=True, help="Take nothing but exact conversions.")
-def command(file: Path, names: Sequence[str], dt: float, strict: bool) -> Answer:
+def command(file: Path, names: Sequence[str], dt: float | None, strict: bool) -> Answer:
     """Say what an import of a NIR file into a framework would make of each node.
 
     The framework need not be installed.
@@ -42,14 +42,14 @@ def command(file: Path, names: Sequence[str], dt: float, strict: bool) -> Answer
     least = Grade.EXACT if strict else Grade.APPROXIMATE
     fits = all(report.grade >= least for report in reports.values())
     return Answer(
-        parts=tuple(report.table for report in reports.values()) if names else (_short(reports),),
+        parts=tuple(r.table for r in reports.values()) if names else (_short(file, reports),),
         data={name: report.to_dict() for name, report in reports.items()},
         status=0 if fits else 1,
     )
 
 
 def _reports(
-    file: Path, names: Sequence[str], dt: float, advance: Callable[[], None]
+    file: Path, names: Sequence[str], dt: float | None, advance: Callable[[], None]
 ) -> Iterator[tuple[str, Report]]:
     graph = files.read(file)
     for name in names:
@@ -58,13 +58,16 @@ def _reports(
         advance()
 
 
-def _short(reports: dict[str, Report]) -> Table:
+def _short(file: Path, reports: dict[str, Report]) -> Table:
     """A row for each framework; of nodes that are not exact, the notes."""
     rows = (
         Row((name, str(report.grade), _counted(report)), tuple(_notes(report)))
         for name, report in reports.items()
     )
-    return Table(("framework", "grade", "nodes"), tuple(rows))
+    any_report = next(iter(reports.values()))  # they were asked the same
+    title = f"{file} at dt = {any_report.dt:g}"
+    headings = ("framework", "grade", "nodes")
+    return Table(headings, tuple(rows), title, notes=any_report.notes)
 
 
 def _counted(report: Report) -> str:

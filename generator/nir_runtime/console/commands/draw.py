@@ -65,5 +65,6 @@ def _data(drawing: Drawing, output: Path | None) -> dict[str, Any]:
         "file": None if output is None else str(output),
         "nodes": drawing.nodes,
         "boxes": drawing.boxes,
+        "dt": drawing.dt,
         "mermaid": drawing.mermaid,
     }

@@ -92,7 +92,7 @@ def command(
     steps: int,
     batch: int,
     seed: int,
-    dt: float,
+    dt: float | None,
     dtype: Precision,
     if_gain: Literal["as_written", "per_step"],
     tolerance: float | None,

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import nir
 
 from nir_runtime import files
+from nir_runtime.contract import origin
 from nir_runtime.errors import DrawingFailed, InvalidArgument, PackageMissing, Problem
 from nir_runtime.files.drafts import replacing
 from nir_runtime.graphs.drawing import dot, graphviz, mermaid
@@ -34,12 +35,14 @@ class Drawing:
         direction: where the edges lead.
         title: of a page that shows it.
         nodes: how many the graph has, but for the ports of nested graphs.
+        dt: the time step that it carries, in seconds; None if it says none.
     """
 
     picture: Picture
     direction: Direction
     title: str
     nodes: int
+    dt: float | None
 
     @property
     def boxes(self) -> int:
@@ -49,9 +52,10 @@ class Drawing:
     @property
     def summary(self) -> str:
         """How much is drawn: a line."""
+        at = "" if self.dt is None else f" at dt = {self.dt:g}"
         if self.boxes == self.nodes:
-            return f"{self.nodes} nodes"
-        return f"{self.nodes} nodes in {self.boxes} boxes: repetitions are drawn once"
+            return f"{self.nodes} nodes{at}"
+        return f"{self.nodes} nodes{at} in {self.boxes} boxes: repetitions are drawn once"
 
     @property
     def mermaid(self) -> str:
@@ -152,7 +156,9 @@ def draw(
     whole = graph if isinstance(graph, nir.NIRGraph) else files.read(graph)
     title = "a NIR graph" if isinstance(graph, nir.NIRGraph) else Path(graph).name
     picture, nodes = compose(whole, most)
-    drawing = Drawing(picture, direction, title, nodes)
+    dt = origin.readable(whole)
+    at = "" if dt is None else f" at dt = {dt:g}"
+    drawing = Drawing(picture, direction, f"{title}{at}", nodes, dt)
     if path is not None:
         drawing.save(path)
     return drawing
