@@ -111,11 +111,18 @@ class _Neuron(Dynamics):
         if self.reset_by == "subtract":
             return fire(charged, threshold, charged - threshold)
         due = torch.as_tensor(old > threshold)
-        charged = torch.where(due, charged - threshold, charged)
+        charged = self.compared(old, charged)
         spikes = spike(charged, threshold)
         if self.reset_by == "subtract_next":
             return spikes, charged
         return spikes, charged - (spikes.detach() - due.to(spikes.dtype)) * threshold
+
+    def compared(self, old: Tensor | float, charged: Tensor) -> Tensor:
+        """What is compared with the threshold: less what a spike of the step before left to do."""
+        if self.reset_by in ("set", "subtract"):
+            return charged
+        due = torch.as_tensor(old > self.v_threshold)
+        return torch.where(due, charged - self.v_threshold, charged)
 
     def extra_repr(self) -> str:
         soft = f", reset_by={self.reset_by!r}" if self.reset_by != "set" else ""

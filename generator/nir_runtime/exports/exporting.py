@@ -46,6 +46,7 @@ def export_network(
     *,
     strict: bool,
     options: ExportOptions = DEFAULT_OPTIONS,
+    verify: int | None = None,
 ) -> nir.NIRGraph:
     """The NIR graph of a network; see `export_to_nir` of the framework's converter.
 
@@ -58,6 +59,7 @@ def export_network(
         dt: the time step, in seconds.
         strict: refuse every layer that is not exact by its node's fields alone.
         options: what else the caller chose.
+        verify: for how many steps to run the network and the graph side by side; None runs nothing.
 
     Returns:
         The graph: nodes and edges in the order of execution, shapes without batch and time.
@@ -67,12 +69,13 @@ def export_network(
     Raises:
         InvalidArgument: an argument can't be meant.
         ExportRefused: NIR can't hold the network; `problems` has all reasons found.
+        VerificationFailed: the graph computes something else than the network.
 
     Warns:
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
         UserWarning: modules have forward hooks, which NIR doesn't hold.
     """
-    _demand_arguments(net, save_path, dt, options)
+    _demand_arguments(net, save_path, dt, options, verify)
     log = ExportLog(target, net, float(dt), options)
     with uncollected(), log.reported():
         traced = trace(target, net, example_input, float(dt), options)
@@ -88,6 +91,12 @@ def export_network(
         if options.soft_reset == "decompose":
             calls = dict(zip(named.calls, traced.calls, strict=True))
             graph = _decomposed(graph, flat, float(dt), calls)
+    if verify is not None:
+        from nir_runtime.verifying.exported import Exported, verified  # no layer runs without
+
+        calls = dict(zip(named.calls, traced.calls, strict=True))
+        exported = Exported(target, net, example_input, graph, float(dt), named.inputs, calls)
+        log.verified = verified(exported, verify)
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
@@ -98,9 +107,10 @@ def export_network(
 
 
 def _demand_arguments(
-    net: object, save_path: str | Path | None, dt: object, options: ExportOptions
+    net: object, save_path: str | Path | None, dt: object, options: ExportOptions, verify: object
 ) -> None:
     problems = [*_wrong_net(net), *wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
+    problems += _wrong_verify(verify)
     if problems:
         raise InvalidArgument(problems)
 
@@ -108,6 +118,13 @@ def _demand_arguments(
 def _wrong_net(net: object) -> Iterable[Problem]:
     if not isinstance(net, nn.Module):
         yield Problem("net", f"is a {type(net).__name__}", "give a torch.nn.Module")
+
+
+def _wrong_verify(steps: object) -> Iterable[Problem]:
+    whole = isinstance(steps, int) and not isinstance(steps, bool)
+    if steps is not None and not (whole and steps >= 1):  # type: ignore[operator]
+        advice = "give a number of steps, 1 at least; or None, to run nothing"
+        yield Problem("verify", f"is {steps!r}", advice)
 
 
 def _wrong(options: ExportOptions) -> Iterable[Problem]:

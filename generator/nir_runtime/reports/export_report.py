@@ -13,7 +13,7 @@ from nir_runtime.errors import ExportRefused
 from nir_runtime.exports import ties
 from nir_runtime.exports.traces import Call, Trace
 from nir_runtime.reports.remarks import MENDED, TIES, has_ties, long_step, refused
-from nir_runtime.reports.report import Entry, Formula, Grade, Report
+from nir_runtime.reports.report import Entry, Formula, Grade, Report, Verified
 from nir_runtime.reports.stated import (
     applied,
     hosts_reference,
@@ -41,6 +41,7 @@ class ExportLog:
         skipped: the layers that pass on what they are given, by path.
         returned: the layers whose states the forward returns besides, by their ids.
         refused: what NIR can't hold.
+        verified: what was run of the network and its graph.
     """
 
     target: Target
@@ -52,6 +53,7 @@ class ExportLog:
     skipped: Mapping[str, nn.Module] = field(default_factory=dict)
     returned: Mapping[int, nn.Module] = field(default_factory=dict)
     refused: Sequence[Entry] = ()
+    verified: Verified | None = None
 
     def follow(self, traced: Trace, used: Trace) -> None:
         """Note what the network calls, and that of it only some is used."""
@@ -66,7 +68,7 @@ class ExportLog:
 
     @property
     def report(self) -> Report:
-        return Report(self.target.name, "export", self.dt, self._entries)
+        return Report(self.target.name, "export", self.dt, self._entries, self.verified)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
