@@ -43,7 +43,8 @@ def there_and_back() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "example.h5"
-        graph = spikingjelly.export_to_nir(net, example_input=x[0], save_path=path, dt=DT)
+        graph = spikingjelly.export_to_nir(net, x[0], path, dt=DT, verify=STEPS)
+        print(f"\n{graph.report.verified}")
         print(f"\n{path.name}: {path.stat().st_size:,} bytes\n")
         for name, node in graph.nodes.items():
             features = tuple(int(n) for n in node.output_type["output"])
@@ -67,7 +68,7 @@ def across() -> int:
     x, _ = patterns(8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trained.nir"
-        snntorch.export_to_nir(net, x[0], path, dt=DT)
+        snntorch.export_to_nir(net, x[0], path, dt=DT, verify=STEPS)
         others = {
             "SpikingJelly": spikingjelly.import_from_nir(path, dt=DT),
             "Norse": norse.import_from_nir(path, dt=DT),

@@ -85,6 +85,16 @@ class LayerUnfit(ImportRefused):
     LESS_METADATA = "take out of the metadata what no layer follows"
 
 
+class VerificationFailed(NirExchangeError):
+    """An export that was run beside its network, and gave other numbers.
+
+    Attributes:
+        verification: how far the two agree, node by node.
+    """
+
+    verification: Any = None
+
+
 class InvalidGraph(NirExchangeError):
     """A graph that means nothing: dangling edges, wrong shapes, parameters that are NaN."""
 

@@ -54,6 +54,8 @@ def shown(value: npt.ArrayLike) -> str:
 
 def as_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
     """A tensor's values; a view of its memory where NumPy can have one."""
+    if tensor.dtype == torch.bfloat16:  # which NumPy lacks; single precision holds all its numbers
+        tensor = tensor.float()
     array: npt.NDArray[Any] = tensor.detach().cpu().numpy()
     return array
 

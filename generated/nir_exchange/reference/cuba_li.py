@@ -33,6 +33,7 @@ def to_nir(module: reference.CubaLI | dynamics.CubaLI, at: ExportSite) -> nir.Cu
         node.v_leak  = v_leak
         node.w_in    = w_in
     """
+    at.demand_time_step("dt", module.dt)
     tau_syn = at.values("tau_syn", module.tau_syn)
     tau_mem = at.values("tau_mem", module.tau_mem)
     r = at.values("r", module.r)
@@ -62,7 +63,6 @@ def from_cubali(node: nir.CubaLI, at: ImportSite) -> reference.CubaLI:
         v_leak    = node.v_leak
         w_in      = node.w_in
         v_initial = node.metadata['v_initial'] or None
-        dt        = dt
         dtype     = dtype
         device    = device
     """

@@ -41,6 +41,7 @@ def to_nir(module: reference.CubaLIF | dynamics.CubaLIF, at: ExportSite) -> nir.
         node.metadata['reset'] = 'subtract_next'     where reset_by == 'subtract_next'
         node.metadata['reset'] = 'subtract_carried'  where reset_by == 'subtract_carried'
     """
+    at.demand_time_step("dt", module.dt)
     tau_syn = at.values("tau_syn", module.tau_syn)
     tau_mem = at.values("tau_mem", module.tau_mem)
     r = at.values("r", module.r)
@@ -101,7 +102,6 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
         v_initial   = node.metadata['v_initial'] or None
-        dt          = dt
         dtype       = dtype
         device      = device
     """

@@ -28,6 +28,7 @@ def to_nir(module: reference.Delay | dynamics.Delay, at: ExportSite) -> nir.Dela
 
         node.delay = delay
     """
+    at.demand_time_step("dt", module.dt)
     delay = at.values("delay", module.delay)
 
     return nir.Delay(delay=at.fill(delay), metadata=at.metadata)
@@ -39,7 +40,6 @@ def from_delay(node: nir.Delay, at: ImportSite) -> reference.Delay:
     mappings/reference/delay.yaml:8::
 
         delay  = node.delay
-        dt     = dt
         device = device
     """
     delay = at.values("delay")

@@ -36,6 +36,7 @@ def to_nir(module: reference.IF | dynamics.IF, at: ExportSite) -> nir.IF:
         node.metadata['reset'] = 'subtract_next'     where reset_by == 'subtract_next'
         node.metadata['reset'] = 'subtract_carried'  where reset_by == 'subtract_carried'
     """
+    at.demand_time_step("dt", module.dt)
     r = at.values("r", module.r)
     v_threshold = at.values("v_threshold", module.v_threshold)
     v_reset = at.values("v_reset", module.v_reset)
@@ -84,7 +85,6 @@ def from_if(node: nir.IF, at: ImportSite) -> reference.IF:
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
         v_initial   = node.metadata['v_initial'] or None
-        dt          = dt
         dtype       = dtype
         device      = device
     """

@@ -28,6 +28,7 @@ def to_nir(module: reference.I | dynamics.I, at: ExportSite) -> nir.I:
 
         node.r = r
     """
+    at.demand_time_step("dt", module.dt)
     r = at.values("r", module.r)
     v_initial = at.optional_values("v_initial", module.v_initial)
     at.start("v", layer=v_initial, node=0.0)
@@ -42,7 +43,6 @@ def from_i(node: nir.I, at: ImportSite) -> reference.I:
 
         r         = node.r
         v_initial = node.metadata['v_initial'] or None
-        dt        = dt
         dtype     = dtype
         device    = device
     """

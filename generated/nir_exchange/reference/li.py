@@ -30,6 +30,7 @@ def to_nir(module: reference.LI | dynamics.LI, at: ExportSite) -> nir.LI:
         node.r      = r
         node.v_leak = v_leak
     """
+    at.demand_time_step("dt", module.dt)
     tau = at.values("tau", module.tau)
     r = at.values("r", module.r)
     v_leak = at.values("v_leak", module.v_leak)
@@ -48,7 +49,6 @@ def from_li(node: nir.LI, at: ImportSite) -> reference.LI:
         r         = node.r
         v_leak    = node.v_leak
         v_initial = node.metadata['v_initial'] or None
-        dt        = dt
         dtype     = dtype
         device    = device
     """

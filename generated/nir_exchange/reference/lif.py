@@ -38,6 +38,7 @@ def to_nir(module: reference.LIF | dynamics.LIF, at: ExportSite) -> nir.LIF:
         node.metadata['reset'] = 'subtract_next'     where reset_by == 'subtract_next'
         node.metadata['reset'] = 'subtract_carried'  where reset_by == 'subtract_carried'
     """
+    at.demand_time_step("dt", module.dt)
     tau = at.values("tau", module.tau)
     r = at.values("r", module.r)
     v_leak = at.values("v_leak", module.v_leak)
@@ -92,7 +93,6 @@ def from_lif(node: nir.LIF, at: ImportSite) -> reference.LIF:
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
         v_initial   = node.metadata['v_initial'] or None
-        dt          = dt
         dtype       = dtype
         device      = device
     """

@@ -137,13 +137,14 @@ def export_to_nir(
     soft_reset: Literal["annotate", "decompose", "refuse"] = "annotate",
     ties: Literal["keep", "exact"] = "keep",
     hooks: Literal["check", "ignore"] = "check",
+    verify: int | None = None,
 ) -> nir.NIRGraph:
     """Export a snnTorch network to a NIR graph.
 
     Args:
-        net: the network; left as it was found, and not executed.
+        net: the network; left as it was found, and not executed unless `verify` asks for it.
         example_input: an input as the network takes it, with its batch axis (and, in multi-step
-            mode, its time axis); only its shape matters.
+            mode, its time axis); of its numbers only `verify` takes note.
         save_path: where to save the graph, as a NIR file; not saved if None.
         dt: the time step of the graph, in seconds, which its metadata keep; None for that of an
             imported network, or else 1e-4.
@@ -154,6 +155,9 @@ def export_to_nir(
             layers that fire at v >= v_threshold where NIR's fire at v > v_threshold.
         hooks: whether forward hooks are tried on random numbers, and refused if they change what a
             module takes, gives or holds; "ignore" leaves them out untried, which the report says.
+        verify: for how many steps to run the network and the graph in the reference side by side,
+            given the numbers of `example_input`, or random ones if those make nothing fire. What
+            was compared is in the graph's `report`.
 
     Returns:
         The graph. Shapes are without batch and time; parameters are in physical units.
@@ -161,9 +165,12 @@ def export_to_nir(
     Raises:
         InvalidArgument: `dt` is not a positive finite number, or the like.
         ExportRefused: NIR can't hold the network; lists every layer that stands in the way.
+        VerificationFailed: the graph computes something else than the network; nothing is saved.
     """
     options = ExportOptions(soft_reset=soft_reset, ties=ties, hooks=hooks)
-    return export_network(TARGET, net, example_input, save_path, dt, strict=strict, options=options)
+    return export_network(
+        TARGET, net, example_input, save_path, dt, strict=strict, options=options, verify=verify
+    )
 
 
 def import_from_nir(

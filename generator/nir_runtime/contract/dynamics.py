@@ -22,6 +22,7 @@ Inputs have any axes before the features: [..., *features].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -110,11 +111,18 @@ class _Neuron(Dynamics):
         if self.reset_by == "subtract":
             return fire(charged, threshold, charged - threshold)
         due = torch.as_tensor(old > threshold)
-        charged = torch.where(due, charged - threshold, charged)
+        charged = self.compared(old, charged)
         spikes = spike(charged, threshold)
         if self.reset_by == "subtract_next":
             return spikes, charged
         return spikes, charged - (spikes.detach() - due.to(spikes.dtype)) * threshold
+
+    def compared(self, old: Tensor | float, charged: Tensor) -> Tensor:
+        """What is compared with the threshold: less what a spike of the step before left to do."""
+        if self.reset_by in ("set", "subtract"):
+            return charged
+        due = torch.as_tensor(old > self.v_threshold)
+        return torch.where(due, charged - self.v_threshold, charged)
 
     def extra_repr(self) -> str:
         soft = f", reset_by={self.reset_by!r}" if self.reset_by != "set" else ""
@@ -353,29 +361,41 @@ class Delay(Dynamics):
     """A delay: y[t] = x[t - round(delay/dt)], zero before.
 
     Attributes:
-        delay: in seconds.
+        delay: in seconds, and in double precision whatever the network's is.
         dt: the time step, in seconds.
-        steps_back: the delays in steps.
     """
 
     memory = ("history",)
     delay: Tensor
-    steps_back: Tensor
 
     def __init__(self, delay: Any, *, dt: float, device: torch.device | str | None = None) -> None:
         super().__init__()
         self.dt = dt
         self.register_buffer("delay", as_tensor(delay, torch.float64, device))
-        steps_back = (self.delay / dt).round().long()
-        self.register_buffer("steps_back", steps_back, persistent=False)
+
+    @property
+    def steps_back(self) -> Tensor:
+        """The delays in steps."""
+        return (self.delay / self.dt).round().long()
 
     def step(self, x: Tensor, history: Tensor | None) -> tuple[Tensor, Tensor]:
         """`(x, history) -> (y, history)`, where `history[k]` is the input of `k + 1` steps ago."""
+        steps_back = self.steps_back
+        missing = int(steps_back.max()) - (0 if history is None else len(history))
         if history is None:
-            history = x.new_zeros((int(self.steps_back.max()), *x.shape))
+            history = x.new_zeros((missing, *x.shape))
+        elif missing > 0:  # the delays grew since
+            history = torch.cat((history, x.new_zeros((missing, *x.shape))))
         recent = torch.cat((x.unsqueeze(0), history))
-        output = recent.gather(0, self.steps_back.expand(x.shape).unsqueeze(0)).squeeze(0)
+        output = recent.gather(0, steps_back.expand(x.shape).unsqueeze(0)).squeeze(0)
         return output, recent[:-1]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        held = self.delay
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.delay.dtype != held.dtype:
+            self.delay = held.to(self.delay.device)
+        return self
 
 
 class _Spike(torch.autograd.Function):

@@ -48,6 +48,7 @@ def export_network(
     *,
     strict: bool,
     options: ExportOptions = DEFAULT_OPTIONS,
+    verify: int | None = None,
 ) -> nir.NIRGraph:
     """The NIR graph of a network; see `export_to_nir` of the framework's converter.
 
@@ -61,6 +62,7 @@ def export_network(
             framework's.
         strict: refuse every layer that is not exact by its node's fields alone.
         options: what else the caller chose.
+        verify: for how many steps to run the network and the graph side by side; None runs nothing.
 
     Returns:
         The graph: nodes and edges in the order of execution, shapes without batch and time.
@@ -70,11 +72,12 @@ def export_network(
     Raises:
         InvalidArgument: an argument can't be meant.
         ExportRefused: NIR can't hold the network; `problems` has all reasons found.
+        VerificationFailed: the graph computes something else than the network.
 
     Warns:
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
     """
-    _demand_arguments(net, save_path, dt, options)
+    _demand_arguments(net, save_path, dt, options, verify)
     step = _time_step(target, net, dt)
     log = ExportLog(target, net, step, options)
     with uncollected(), log.reported():
@@ -92,6 +95,12 @@ def export_network(
             calls = dict(zip(named.calls, traced.calls, strict=True))
             graph = _decomposed(graph, flat, step, calls)
     graph.metadata |= origin_of(target.name, target.packages[0], step)
+    if verify is not None:
+        from nir_runtime.verifying.exported import Exported, verified  # no layer runs without
+
+        calls = dict(zip(named.calls, traced.calls, strict=True))
+        exported = Exported(target, net, example_input, graph, step, named.inputs, calls)
+        log.verified = verified(exported, verify)
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
@@ -102,9 +111,10 @@ def export_network(
 
 
 def _demand_arguments(
-    net: object, save_path: str | Path | None, dt: object, options: ExportOptions
+    net: object, save_path: str | Path | None, dt: object, options: ExportOptions, verify: object
 ) -> None:
     problems = [*_wrong_net(net), *wrong_dt(dt), *_wrong_path(save_path), *_wrong(options)]
+    problems += _wrong_verify(verify)
     if problems:
         raise InvalidArgument(problems)
 
@@ -125,6 +135,13 @@ def _time_step(target: Target, net: nn.Module, given: float | None) -> float:
 def _wrong_net(net: object) -> Iterable[Problem]:
     if not isinstance(net, nn.Module):
         yield Problem("net", f"is a {type(net).__name__}", "give a torch.nn.Module")
+
+
+def _wrong_verify(steps: object) -> Iterable[Problem]:
+    whole = isinstance(steps, int) and not isinstance(steps, bool)
+    if steps is not None and not (whole and steps >= 1):  # type: ignore[operator]
+        advice = "give a number of steps, 1 at least; or None, to run nothing"
+        yield Problem("verify", f"is {steps!r}", advice)
 
 
 def _wrong(options: ExportOptions) -> Iterable[Problem]:

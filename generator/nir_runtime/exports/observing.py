@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from nir_runtime.exports.folding import folded
 from nir_runtime.exports.layout import Example
 from nir_runtime.exports.naming import names
 from nir_runtime.exports.pruning import without_junctions, without_unused
+from nir_runtime.exports.traces import Call
 from nir_runtime.exports.tracing import trace
 from nir_runtime.target import Target
 
@@ -27,7 +29,11 @@ def layers_of_nodes(
     """
     traced = trace(target, net, example_input, dt)
     traced = folded(without_junctions(without_unused(traced)))
-    calls = dict(zip(names(traced, net).calls, traced.calls, strict=True))
+    return layers_of(dict(zip(names(traced, net).calls, traced.calls, strict=True)))
+
+
+def layers_of(calls: Mapping[str, Call]) -> dict[str, nn.Module]:
+    """The same of an export's calls, by the names of its nodes."""
     often = Counter(id(call.layer) for call in calls.values())
     return {
         name: call.behind or call.layer

@@ -32,6 +32,7 @@ from nir_runtime.errors import (
 )
 from nir_runtime.exports import ties
 from nir_runtime.imports import building, if_gain
+from nir_runtime.imports.normalized import Normalized
 from nir_runtime.reports.import_report import ImportLog
 from nir_runtime.reports.report import Report
 from nir_runtime.sites import ImportSite
@@ -275,6 +276,9 @@ class _Importing:
                 site.forget()
                 continue
             layer = self._hosted(layer) if importer in reference else layer
+            if isinstance(layer, Normalized):
+                kept = self.target.state.get(type(layer.neuron), ())
+                layer.remember(self.dt, self.target.exporters[type(layer.neuron)], kept)
             self.log.add(name, node, site, layer, importer, unfit)
             return self._demand_strict(layer, site)
         decisive = unfit[-1:] if reference else unfit  # the reference lacks the fewest

@@ -13,7 +13,7 @@ from nir_runtime.errors import ExportRefused
 from nir_runtime.exports import ties
 from nir_runtime.exports.traces import Call, Trace
 from nir_runtime.reports.remarks import MENDED, TIES, has_ties, long_step, refused
-from nir_runtime.reports.report import Entry, Formula, Grade, Report
+from nir_runtime.reports.report import Entry, Formula, Grade, Report, Verified
 from nir_runtime.reports.stated import (
     applied,
     hosts_reference,
@@ -43,6 +43,7 @@ class ExportLog:
         returned: the layers whose states the forward returns besides, by their ids.
         hooked: the modules whose hooks were left out.
         refused: what NIR can't hold.
+        verified: what was run of the network and its graph.
     """
 
     target: Target
@@ -55,6 +56,7 @@ class ExportLog:
     returned: Mapping[int, nn.Module] = field(default_factory=dict)
     hooked: Sequence[str] = ()
     refused: Sequence[Entry] = ()
+    verified: Verified | None = None
 
     def follow(self, traced: Trace, used: Trace) -> None:
         """Note what the network calls, and that of it only some is used."""
@@ -70,7 +72,7 @@ class ExportLog:
 
     @property
     def report(self) -> Report:
-        return Report(self.target.name, "export", self.dt, self._entries)
+        return Report(self.target.name, "export", self.dt, self._entries, verified=self.verified)
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import enum
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -97,6 +97,49 @@ class Entry:
         }
 
 
+@dataclass(frozen=True)
+class Verified:
+    """How much of a network and its graph was run side by side, and agrees.
+
+    Attributes:
+        steps, batch: how much was run.
+        input: what they were given, in words.
+        spikes: how many the network's layers fired; None if none of them fires.
+        ties: how many spikes differ where the potential was the threshold, to the last bit.
+        rounding: how many others, where it was within rounding of the threshold.
+        after: how many numbers differ in the same samples after that.
+        bound: what rounding is, as a part of the threshold or of the largest potential.
+        notes: what else is to be known.
+    """
+
+    steps: int
+    batch: int
+    input: str
+    spikes: int | None
+    ties: int
+    rounding: int
+    after: int
+    bound: float
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        ran = f"run beside its graph for {self.steps} steps, batch of {self.batch}: "
+        found = "all values agree" if self.spikes is None else f"{self.spikes} spikes"
+        if self.spikes is not None:
+            found += f", differing: {self._differing or 'none'}"
+        return ran + "".join(f"{part}; " for part in (found, *self.notes)) + self.input
+
+    @property
+    def _differing(self) -> str:
+        """What may differ though both compute the same, and does."""
+        counts = {
+            'at the threshold exactly (see ties="exact")': self.ties,
+            f"by rounding, within {self.bound:g} of the threshold": self.rounding,
+            "after that, in the same samples": self.after,
+        }
+        return ", ".join(f"{count} {where}" for where, count in counts.items() if count)
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """What became of a network, or of a graph.
@@ -107,6 +150,7 @@ class Report:
         dt: the time step, in seconds.
         make: gives the entries, when they are first asked for.
         notes: what is to be known of the whole.
+        verified: what was run of the network and its graph; None if nothing was.
     """
 
     target: str
@@ -114,6 +158,7 @@ class Report:
     dt: float
     make: Callable[[], Iterable[Entry]] = field(repr=False)
     notes: tuple[str, ...] = ()
+    verified: Verified | None = None
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -135,13 +180,16 @@ class Report:
 
     def settled(self) -> Report:
         """The same report, holding on to nothing but its entries."""
-        return report_of(self.target, self.direction, self.dt, self.entries, self.notes)
+        return report_of(
+            self.target, self.direction, self.dt, self.entries, self.notes, self.verified
+        )
 
     @property
     def table(self) -> Table:
         """A row for each entry, with its formulas and notes as details."""
         rows = (Row((e.place, e.layer, e.node, e.graded), e.details) for e in self.entries)
-        return Table(HEADINGS, tuple(rows), self.title, notes=self.notes)
+        said = [self.title] if self.verified is None else [self.title, str(self.verified)]
+        return Table(HEADINGS, tuple(rows), "\n".join(said), notes=self.notes)
 
     def __str__(self) -> str:
         return str(self.table)
@@ -157,6 +205,7 @@ class Report:
             "dt": self.dt,
             "grade": str(self.grade),
             "notes": list(self.notes),
+            "verified": None if self.verified is None else asdict(self.verified),
             "entries": [entry.to_dict() for entry in self.entries],
         }
 
@@ -167,7 +216,14 @@ class Report:
     # What the entries are made of may be large, or not fit into a pickle; the entries always do.
 
     def __reduce__(self) -> tuple[Callable[..., Report], tuple[Any, ...]]:
-        return report_of, (self.target, self.direction, self.dt, self.entries, self.notes)
+        return report_of, (
+            self.target,
+            self.direction,
+            self.dt,
+            self.entries,
+            self.notes,
+            self.verified,
+        )
 
     def __deepcopy__(self, memo: object) -> Report:
         return self  # nothing in it changes
@@ -179,9 +235,10 @@ def report_of(
     dt: float,
     entries: Sequence[Entry],
     notes: tuple[str, ...] = (),
+    verified: Verified | None = None,
 ) -> Report:
     """A report whose entries are there already."""
-    return Report(target, direction, dt, lambda: entries, notes)
+    return Report(target, direction, dt, lambda: entries, notes, verified)
 
 
 def _best_first(entry: Entry) -> tuple[int, bool]:

@@ -27,6 +27,11 @@ class Place:
     neuron: Index
     values: tuple[float, float]
 
+    def __str__(self) -> str:
+        neuron = ", ".join(map(str, self.neuron))
+        a, b = self.values
+        return f"step {self.step}, sample {self.sample}, neuron ({neuron}): {a:.9g} and {b:.9g}"
+
 
 @dataclass
 class Comparison:
@@ -50,8 +55,8 @@ class Comparison:
     totals: tuple[float, float] = (0.0, 0.0)
     _largest: float = field(default=0.0, repr=False)
 
-    def see(self, a: Tensor, b: Tensor, step: int) -> None:
-        """Go on with numbers of both from a step on."""
+    def see(self, a: Tensor, b: Tensor, step: int) -> Tensor:
+        """Go on with numbers of both from a step on; tells which differ."""
         a, b = a.double(), b.double()
         distances = _distances(a, b)
         differs = distances > self.tolerance * self._scales(a, b)
@@ -60,7 +65,8 @@ class Comparison:
         self.apart = max(self.apart, float(distances.max()))
         self.totals = (self.totals[0] + float(a.sum()), self.totals[1] + float(b.sum()))
         if self.first is None and bool(differs.any()):
-            self.first = _first(a, b, distances, differs, step)
+            self.first = place_of(a, b, differs, step)
+        return differs
 
     def _scales(self, a: Tensor, b: Tensor) -> Tensor:
         """For each step the largest number up to it, shaped to be compared with the numbers."""
@@ -77,8 +83,9 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(same, 0.0, (a - b).abs().nan_to_num(nan=math.inf, posinf=math.inf))
 
 
-def _first(a: Tensor, b: Tensor, distances: Tensor, differs: Tensor, step: int) -> Place:
+def place_of(a: Tensor, b: Tensor, differs: Tensor, step: int) -> Place:
     """The first step with a difference, and the largest in it."""
+    distances = _distances(a.double(), b.double())
     when = int(differs.flatten(1).any(1).nonzero()[0])
     apart = torch.where(differs[when], distances[when], -1.0)
     sample, *neuron = (int(k) for k in torch.unravel_index(apart.argmax(), apart.shape))

@@ -152,7 +152,8 @@ def of_graph(
 ) -> Side:
     """A graph, imported."""
     net = converter.import_from_nir(graph, dt=dt, dtype=dtype, if_gain=if_gain)
-    return _side(f"{name} in {converter.TARGET.name}", converter.TARGET, net, graph, ours=True)
+    label = f"{name} in {converter.TARGET.name}"
+    return side(label, converter.TARGET, net, _flat(graph), ours=True)
 
 
 def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt: float) -> Side:
@@ -176,7 +177,11 @@ def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt:
         given = tuple(x if loops else x[:1] if several else x[0] for x in example)
         graph = converter.export_to_nir(net, given, dt=dt)
         layers = layers_of_nodes(target, net, given, dt) if graph_names(net) is None else None
-    return _side(f"{what} in {target.name}", target, net, graph, layers, loops=loops)
+    return side(f"{what} in {target.name}", target, net, _flat(graph), layers, loops=loops)
+
+
+def _flat(graph: nir.NIRGraph) -> Flat:
+    return without_ports(shapes.infer(thin_copy(graph)))
 
 
 @contextlib.contextmanager
@@ -191,17 +196,29 @@ def evaluated(net: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _side(
+TRAINING = "the network was in training mode, and was run in evaluation mode"
+
+
+def in_training(net: nn.Module) -> bool:
+    """Whether a network, or a part of it, computes otherwise while it is trained."""
+    return any(module.training for module in net.modules() if isinstance(module, _OTHERWISE))
+
+
+_OTHERWISE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+"""Layers that compute otherwise in training mode."""
+
+
+def side(
     label: str,
     target: Target,
     net: nn.Module,
-    graph: nir.NIRGraph,
+    flat: Flat,
     layers: Mapping[str, nn.Module] | None = None,
     *,
     loops: bool = False,
     ours: bool = False,
 ) -> Side:
-    flat = without_ports(shapes.infer(thin_copy(graph)))
+    """A network with its graph; without `layers`, one that was imported."""
     known = graph_names(net)
     inputs = tuple(known.inputs.values()) if known else flat.inputs
     outputs = known.outputs if known else flat.outputs

@@ -12,6 +12,7 @@ from typing import Any
 
 from nir_runtime.reports.tables import Row, Table
 from nir_runtime.verifying.comparing import Place
+from nir_runtime.verifying.margins import Margins
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,7 @@ class Agreement:
     @property
     def where(self) -> str:
         """Where they differ first, and the values, in words."""
-        if self.first is None:
-            return ""
-        neuron = ", ".join(map(str, self.first.neuron))
-        a, b = self.first.values
-        return (
-            f"step {self.first.step}, sample {self.first.sample}, neuron ({neuron}): "
-            f"{a:.9g} and {b:.9g}"
-        )
+        return "" if self.first is None else str(self.first)
 
 
 @dataclass(frozen=True)
@@ -86,6 +80,7 @@ class Verification:
         cause: why they differ, where that can be seen.
         notes: what else is to be known.
         traces: what was recorded to be plotted, if that was asked for.
+        margins: how many of the numbers that differ do by rounding.
     """
 
     sides: tuple[str, str]
@@ -99,6 +94,7 @@ class Verification:
     cause: str = ""
     notes: tuple[str, ...] = ()
     traces: tuple[Trace, ...] = ()
+    margins: Margins | None = None
 
     @property
     def agree(self) -> bool:
@@ -140,6 +136,8 @@ class Verification:
             yield f"    {first.where}"
         if self.cause:
             yield f"    {self.cause}"
+        if self.margins is not None and any(node.spikes and node.differing for node in self.nodes):
+            yield str(self.margins)
 
     @property
     def table(self) -> Table:

@@ -88,6 +88,7 @@ def verify(
         cause=found.cause,
         notes=(*found.notes, *traps),
         traces=recorded(pair, given, found.nodes, progress) if traces else (),
+        margins=found.margins,
     )
 
 
