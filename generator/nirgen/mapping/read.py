@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nirgen.mapping import expressions, source
+from nirgen.mapping import expressions, source, steps
 from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
     CALLS,
@@ -32,10 +32,12 @@ from nirgen.mapping.model import (
     Parameter,
     Part,
     Rejection,
+    Reset,
     Structure,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
 from nirgen.mapping.source import Constant, Scalar, Sequence, Tree
+from nirgen.mapping.steps import Step
 
 T = TypeVar("T")
 KINDS = ("parameter", "tensor", "size", "shape")
@@ -210,8 +212,17 @@ class _Entries:
 
         return self.entries(key).each(build)
 
-    def formulas(self, key: str) -> dict[str, Expression]:
-        return self.entries(key).each(lambda _, tree, __: _formula(tree, self.problems))
+    def formulas(self, key: str, of_step: bool = False) -> dict[str, Expression]:
+        return self.entries(key).each(lambda _, tree, __: _formula(tree, self.problems, of_step))
+
+    def step(self, key: str) -> Step:
+        tree = self.take(key)
+        if tree is None:
+            return Step()
+        if not isinstance(tree, Scalar):
+            self.problems.add(tree.at, f"`{key}` must be lines of text")
+            return Step()
+        return steps.parse(tree.text, tree.at, self.problems)
 
     def constants(self, key: str) -> dict[str, Constant]:
         return self.entries(key).each(lambda _, tree, __: _constant(tree, self.problems))
@@ -222,12 +233,12 @@ class _Entries:
             self.problems.add(self.place(key), f"{self.what} has no key `{key}`", mend)
 
 
-def _formula(tree: Tree, problems: Problems) -> Expression:
+def _formula(tree: Tree, problems: Problems, of_step: bool = False) -> Expression:
     if not isinstance(tree, Scalar):
         problems.add(tree.at, "a formula must be one line of text")
         return Literal(None)
     text = {"true": "True", "false": "False", "null": "None"}.get(tree.text, tree.text)
-    return expressions.parse(text, tree.at, problems) or Literal(None)
+    return expressions.parse(text, tree.at, problems, of_step) or Literal(None)
 
 
 def _constant(tree: Tree | None, problems: Problems) -> Constant:
@@ -243,7 +254,17 @@ def _constant(tree: Tree | None, problems: Problems) -> Constant:
 
 
 def _nodes(entries: _Entries) -> dict[str, Node]:
-    return entries.each(lambda name, tree, at: _node(name, tree, at, entries.problems))
+    resets = entries.entries("resets").each(lambda n, t, at: _reset(n, t, at, entries.problems))
+    nodes = entries.each(lambda name, tree, at: _node(name, tree, at, entries.problems))
+    return {n: replace(node, resets=resets) if node.fires else node for n, node in nodes.items()}
+
+
+def _reset(name: str, tree: Tree, at: Location, problems: Problems) -> Reset:
+    entries = _Entries.of(tree, f"the reset `{name}`", problems)
+    says, before = entries.text("says", required=True), entries.step("before")
+    reset = Reset(name, says, before, entries.step("spike"), at)
+    entries.refuse_the_rest()
+    return reset
 
 
 def _node(name: str, tree: Tree, at: Location, problems: Problems) -> Node:
@@ -251,9 +272,11 @@ def _node(name: str, tree: Tree, at: Location, problems: Problems) -> Node:
     node = Node(
         name=name,
         says=entries.text("says", required=True),
+        step=entries.step("step"),
         equation=entries.text("equation"),
         fields=entries.entries("fields").each(lambda n, t, a: _field(n, t, a, problems)),
         start=entries.formulas("start"),
+        resets={},
         at=at,
     )
     entries.refuse_the_rest()
@@ -282,7 +305,6 @@ def _framework(entries: _Entries) -> Framework:
         packages=entries.words("packages"),
         modules=entries.texts("modules"),
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
-        fires=_comparison(entries),
         dt=entries.text("dt") or "1e-4",
         options=entries.entries("options").each(lambda n, t, a: _option(n, t, a, entries.problems)),
         calls=_calls(entries),
@@ -298,14 +320,6 @@ def _framework(entries: _Entries) -> Framework:
         places=dict(entries.keys),
         at=entries.at,
     )
-
-
-def _comparison(entries: _Entries) -> str:
-    """How neurons compare with their threshold; `rules` demands it where there are any."""
-    fires = entries.text("fires") or ">"
-    if fires not in (">", ">="):
-        entries.problems.add(entries.place("fires"), f"`{fires}` is not a way to fire", "> or >=")
-    return fires
 
 
 def _containers(entries: _Entries) -> dict[str, str]:
@@ -436,6 +450,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         stem=file.stem,
         layers=_layers(entries),
         node=node,
+        step=entries.step("step"),
         equation=entries.text("equation"),
         source=entries.text("source"),
         direction=direction,
@@ -444,7 +459,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         on_request=entries.text("on_request") or None,
         read=entries.formulas("read"),
         attributes=entries.texts("attributes"),
-        state=entries.texts("state"),
+        state=entries.formulas("state", of_step=True),
         calls=_calls(entries),
         part=_part(entries),
         links=_links(entries),
@@ -527,6 +542,7 @@ def _part(entries: _Entries) -> Part:
         bind=_bindings(entries),
         tensors=entries.texts("tensors"),
         start=entries.formulas("start"),
+        starts_elsewhere=entries.text("starts_elsewhere"),
     )
 
 
