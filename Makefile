@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BASE ?= HEAD
 FORMAT ?= text
 
-.PHONY: help demo test generate check diff bench lint clean
+.PHONY: help demo test generate check diff mutants bench lint clean
 
 help:          ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -26,6 +26,9 @@ check: $(READY)      ## prove that the committed converters are current
 
 diff: $(READY)       ## say what a change of the mappings means (BASE=main FORMAT=markdown)
 	@$(RUN)/nirgen diff $(BASE) --format $(FORMAT)
+
+mutants: $(READY)    ## change the neurons' mappings in thousands of ways, and count who notices (SAMPLES=200)
+	$(RUN)/python -m tests.mutants $(if $(SAMPLES),--samples $(SAMPLES))
 
 bench: $(READY)      ## measure speed and memory beside the peers (QUICK=1 leaves out the long ones)
 	$(RUN)/python -W ignore -m tests.benchmarks.bench $(if $(QUICK),--quick)

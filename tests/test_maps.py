@@ -8,7 +8,7 @@ import pytest
 
 GENERATOR = Path(__file__).parents[1] / "generator"
 FOLDERS = {
-    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/emit"),
+    GENERATOR / "README.md": ("nirgen/mapping", "nirgen/proving", "nirgen/emit"),
     GENERATOR / "nir_runtime" / "console" / "README.md": ("nir_runtime/console",),
     GENERATOR / "nir_runtime" / "README.md": ("nir_runtime",),
     GENERATOR / "nirgen" / "review" / "README.md": ("nirgen/review",),

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 import nir_exchange
+from nirgen.mapping import load_shipped
+from nirgen.review import contract
 from tests.graphs import assert_same_graph
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,10 @@ def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     exec(blocks("python")[0], names)
     assert (tmp_path / "example.h5").exists()
     return names
+
+
+def test_the_steps_are_those_of_the_mappings() -> None:
+    assert contract.table(load_shipped().nodes) in README
 
 
 def test_the_first_example(scope: dict[str, object]) -> None:

@@ -178,13 +178,6 @@ CASES = {
         "mappings/spikingjelly/lif_node.yaml says",
         "say in one of them why it is `export_only`, or make it `on_request`",
     ),
-    "how neurons fire not stated": (
-        "spikingjelly/framework.yaml",
-        'fires: ">"\n', "",
-        "mappings/spikingjelly/framework.yaml:1:1: "
-        "how neurons such as neuron.CUBALIFNode fire is not stated",
-        'say `fires: ">"`, or ">=", as their code compares v with v_threshold',
-    ),
     # --- chains, normalizations, options, refusals ---
     "chain of an unknown node": (
         POOL, "node: Threshold", "node: Treshold",

@@ -17,7 +17,7 @@ from nirgen.mapping.source import Mapping as Entries
 from nirgen.review.signatures import scalar
 from nirgen.review.start import file_stem
 
-NIR = Path(__file__).parent / "pairs" / "common" / "nir.yaml"
+NIR = Path(__file__).parents[2] / "mappings" / "nir.yaml"
 CELLS = '''
 from typing import Any, Optional, Union
 Size = Union[int, tuple[int, int]]
@@ -92,9 +92,6 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "fallback: reference\n"
         "cell: nir_runtime.contract.reference.Cell\n"
         "\n"
-        "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:\n"
-        '# fires: ">"\n'
-        "\n"
         "# If the layers have an attribute that tells how many axes stand before the features:\n"
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}\n"
     )
@@ -114,7 +111,7 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
     assert (folder / "lif_cell.yaml").read_text() == (
         "layer: cells.LIFCell\n"
         "node: IF\n"
-        "equation:\n"
+        "step:\n"
         "source: snn/cells.py\n"
         "\n"
         "# To be stated of IF, exactly once, by a formula over the parameters (`bind`)\n"
@@ -122,8 +119,8 @@ def test_the_files(install: Install, folder: Path, capsys: pytest.CaptureFixture
         "#   r: parameter in ohm, resistance\n"
         "#   v_threshold: parameter in V, firing threshold\n"
         "#   v_reset: parameter in V, reset potential\n"
-        "# Of its state: the layer's attribute (`state`) and the value before the first step\n"
-        "# (`start`).\n"
+        "# Of its state: the layer's attribute that holds it, or a formula of that (`state`),\n"
+        "# and the value before the first step (`start`).\n"
         "#   v\n"
         "\n"
         "# To be decided for each parameter, exactly once: `bind` a field of the node to a\n"

@@ -11,8 +11,8 @@ COMPARED = {
         # as support: what becomes of a layer and of a node
         "layers", "node", "direction", "on_request", "links",
         # as statements
-        "equation", "source", "because", "instead", "read", "attributes", "state", "calls", "part",
-        "fold",
+        "step", "equation", "source", "because", "instead", "read", "attributes", "state", "calls",
+        "part", "fold",
         "normalize", "choices", "derive", "time_step", "fix", "options", "ignore", "domain",
         # by themselves
         "reject", "examples",
@@ -24,7 +24,7 @@ COMPARED = {
     Fixed: {"parameter", "value", "because", "instead", "at"},
     Rejection: {"when", "because", "instead", "at"},
     Normalization: {"node", "when", "gain", "shift", "layer", "start", "at"},
-    Node: {"name", "says", "equation", "fields", "start", "at"},
+    Node: {"name", "says", "step", "equation", "fields", "start", "resets", "at"},
 }  # fmt: skip
 
 

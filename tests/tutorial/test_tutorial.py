@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 MANUAL = (HERE.parents[1] / "mappings" / "README.md").read_text(encoding="utf-8")
 SECTION = re.findall(r"^## Map a framework.*?(?=^## )", MANUAL, re.MULTILINE | re.DOTALL)[0]
 REJECT = re.compile(r"^reject:\n(  .*\n)+", re.MULTILINE)
+EXAMPLES = re.compile(r"^examples:\n(  .*\n)+", re.MULTILINE)
 DT, STEPS = 1e-4, 100
 
 
@@ -59,7 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(folder: Path, *arguments: str) -> str:
     """What Python prints in the folder, where it finds the framework; errors, too."""
-    surroundings = {**os.environ, "PYTHONPATH": ".", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join((".", os.environ.get("PYTHONPATH", "")))
+    surroundings = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=surroundings, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -70,7 +72,8 @@ def python(folder: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def package(folder: Path) -> Path:
     """The folder when the tutorial has been followed; each command printed what it should."""
-    new, check, without_reject, signatures, generate, explain = map(_typed, blocks("console"))
+    commands = map(_typed, blocks("console"))
+    new, check, without_reject, wrong, signatures, generate, explain = commands
     for command, shown in (new, check):
         assert python(folder, *command) == shown
     written = files()
@@ -80,6 +83,9 @@ def package(folder: Path) -> Path:
     (folder / framework).write_text(decided, encoding="utf-8")
     (folder / decay).write_text(REJECT.sub("", written[decay]), encoding="utf-8")
     assert python(folder, *without_reject[0]) == without_reject[1]
+    mistaken = EXAMPLES.sub("", written[decay]).replace("tau: dt /", "tau: 1 /", 1)
+    (folder / decay).write_text(mistaken, encoding="utf-8")
+    assert python(folder, *wrong[0]) == wrong[1]
     (folder / decay).write_text(written[decay], encoding="utf-8")
     (folder / dense).write_text(written[dense], encoding="utf-8")
     for command, shown in (signatures, generate, explain):

@@ -107,7 +107,7 @@ REGULARIZATION_CELL = Refused(
 def calling(layer: Any) -> Call:
     """How a layer with state is called.
 
-    mappings/norse/framework.yaml:15
+    mappings/norse/framework.yaml:13
     """
     return "y, state = layer(x, state)"
 

@@ -7,7 +7,8 @@ The layer computes::
     j = i + x
     v <- v + dt * tau_mem_inv * (v_leak - v + j)
     i <- j - dt * tau_syn_inv * j
-    z = v > v_th, then v <- v_reset where z
+    y = v > v_th
+    v <- v_reset where y
 
 Source: norse/torch/module/lif.py, norse/torch/functional/lif.py
 """

@@ -7,7 +7,8 @@ The layer computes::
     j = i + x
     v <- v + dt * tau_mem_inv * (v_leak - v + j)
     i <- j - dt * tau_syn_inv * j
-    z = v > v_th, then v <- v_reset where z
+    y = v > v_th
+    v <- v_reset where y
 
 Source: norse/torch/functional/lif.py
 """
@@ -26,7 +27,7 @@ from nir_runtime.sites import ExportSite, ImportSite
 def to_nir(module: norse.LIFCell, at: ExportSite) -> nir.CubaLIF:
     """The node that computes what the layer does: CubaLIF.
 
-    mappings/norse/lif_cell.yaml:12::
+    mappings/norse/lif_cell.yaml:13::
 
         node.tau_syn     = 1 / tau_syn_inv
         node.tau_mem     = 1 / tau_mem_inv
@@ -62,7 +63,7 @@ def to_nir(module: norse.LIFCell, at: ExportSite) -> nir.CubaLIF:
 def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> norse.LIFCell:
     """The layer that computes what the node does: norse.LIFCell.
 
-    mappings/norse/lif_cell.yaml:12::
+    mappings/norse/lif_cell.yaml:13::
 
         tau_syn_inv = 1 / node.tau_syn
         tau_mem_inv = 1 / node.tau_mem
@@ -103,7 +104,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> norse.LIFCell:
 def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
     """norse.LIFCell for any CubaLIF with tau_mem > 0.
 
-    mappings/norse/lif_cell.yaml:24::
+    mappings/norse/lif_cell.yaml:25::
 
         gain        = r * w_in * dt / tau_syn
         shift       = 0

@@ -6,7 +6,9 @@ The layer computes::
 
     c <- c * c_decay + x
     h = v * v_decay + c
-    z = h >= v_threshold, then v <- v_reset where z, else v <- h
+    y = h >= v_threshold
+    after = h - v_threshold where v_reset is None, else v_reset
+    v <- after where y, else h
 
 Source: spikingjelly/activation_based/functional/neuron.py, cuba_lif_step
 """
@@ -25,7 +27,7 @@ from nir_runtime.sites import ExportSite, ImportSite
 def to_nir(module: neuron.CUBALIFNode, at: ExportSite) -> nir.CubaLIF:
     """The node that computes what the layer does: CubaLIF.
 
-    mappings/spikingjelly/cuba_lif_node.yaml:11::
+    mappings/spikingjelly/cuba_lif_node.yaml:13::
 
         node.tau_syn           = dt / (1 - c_decay)
         node.tau_mem           = dt / (1 - v_decay)
@@ -76,7 +78,7 @@ def to_nir(module: neuron.CUBALIFNode, at: ExportSite) -> nir.CubaLIF:
 def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
     """The layer that computes what the node does: neuron.CUBALIFNode.
 
-    mappings/spikingjelly/cuba_lif_node.yaml:11::
+    mappings/spikingjelly/cuba_lif_node.yaml:13::
 
         c_decay     = 1 - dt / node.tau_syn
         v_decay     = 1 - dt / node.tau_mem
@@ -142,7 +144,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
 def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
     """neuron.CUBALIFNode for any CubaLIF with v_threshold > v_reset and v_leak == v_reset.
 
-    mappings/spikingjelly/cuba_lif_node.yaml:33::
+    mappings/spikingjelly/cuba_lif_node.yaml:36::
 
         gain        = dt / tau_mem * r * (dt / tau_syn) * w_in / (v_threshold - v_reset)
         shift       = 0

@@ -170,7 +170,7 @@ class _Normalizer:
                 continue
             value = self.scope.code(formula)
             if self.presets:
-                attribute = quote(self.mapping.state[variable])
+                attribute = quote(self.mapping.held[variable])
                 yield call("preset", "made", attribute, f"at.one({quote(variable)}, {value})")
             else:
                 yield call("at.demand_all", f"{value} == 0", quote(f"{show(formula)} == 0"))

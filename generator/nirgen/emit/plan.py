@@ -55,7 +55,7 @@ class ModulePlan:
     file: str
     title: str
     also: tuple[str, ...]
-    equation: tuple[str, ...]
+    computes: tuple[str, ...]
     source: str
     state: tuple[str, ...]
     words: bool
@@ -80,6 +80,7 @@ class PackagePlan:
     """
 
     framework: Framework
+    fires: str
     folder: str
     modules: tuple[ModulePlan, ...]
     imports: tuple[tuple[str, str], ...]
@@ -126,6 +127,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
     beside = others & {other.framework.name for other in mappings.frameworks}
     return PackagePlan(
         framework=framework.framework,
+        fires=framework.fires,
         folder=f"mappings/{framework.framework.name}",
         modules=tuple(_module(mapping, framework, mappings) for mapping in layers),
         imports=(
@@ -152,7 +154,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         importers=tuple(_importers(layers)),
         annotates=tuple(_annotates(framework, mappings)),
         state=tuple(
-            (layer, tuple(mapping.state.values()))
+            (layer, tuple(mapping.held.values()))
             for mapping in framework.layers
             if mapping.state
             for layer in mapping.layers
@@ -232,9 +234,9 @@ def _module(mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappi
         file=mapping.file,
         title=_title(mapping),
         also=_wrapped(", ".join(mapping.layers[1:])),
-        equation=tuple(mapping.equation.splitlines()),
+        computes=tuple(line for told in tables.computed(mapping) for line in _continued(told)),
         source=mapping.source,
-        state=tuple(mapping.state.values()),
+        state=tuple(mapping.held.values()),
         words="Literal[" in text,
         imports=(
             *_imports(framework.framework, used),
@@ -263,6 +265,11 @@ def _title(mapping: LayerMapping) -> str:
 def _wrapped(text: str) -> tuple[str, ...]:
     """A text as lines of a docstring."""
     return tuple(textwrap.wrap(text, WIDTH - 8))
+
+
+def _continued(text: str) -> tuple[str, ...]:
+    """A line of a docstring's table, or several where it is too long."""
+    return tuple(textwrap.wrap(text, WIDTH - 8, subsequent_indent=" " * 4))
 
 
 def _from(node: str) -> str:

@@ -83,7 +83,7 @@ def imports(framework: FrameworkMappings, mappings: Mappings) -> Iterator[Import
     for node in mappings.nodes:
         makers = makers_of(node, framework)
         for mapping in makers:
-            grade = "exact" + _but_for_ties(framework.framework, (node,), mappings)
+            grade = "exact" + _but_for_ties(framework, (node,), mappings)
             remarks = "; ".join(_import_remarks(node, mapping, framework.framework))
             yield Import(node, mapping.layers[0], grade, remarks)
         if not makers and reference is None:
@@ -125,10 +125,10 @@ def _export_grade(
     always = any(all(case.annotate for case in choice.cases) for choice in mapping.choices)
     annotated = always or any(holds(case.when, usual) for case in cases)
     grade = "annotated" if annotated else "exact"
-    return grade + _but_for_ties(framework.framework, mapping.nodes, mappings)
+    return grade + (BUT_FOR_TIES if mapping.step.fires_at_threshold else "")
 
 
-def _but_for_ties(framework: Framework, nodes: Iterable[str], mappings: Mappings) -> str:
+def _but_for_ties(framework: FrameworkMappings, nodes: Iterable[str], mappings: Mappings) -> str:
     """The end of a grade: what is said of neurons that compare with >=."""
     spiking = any(mappings.nodes[node].fires for node in nodes)
     return BUT_FOR_TIES if spiking and framework.fires == ">=" else ""

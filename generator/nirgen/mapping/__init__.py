@@ -20,12 +20,15 @@ def load(folder: Path) -> Mappings:
         MappingError: with every problem of the first stage that has any: the text, the rules,
             the proofs.
     """
+    from nirgen import proving  # which stands on this package
+
     problems = Problems()
     mappings = read_mappings(folder, problems)
     problems.raise_if_any()
     rules.check(mappings, problems)
     problems.raise_if_any()
     proofs.check(mappings, problems)
+    proving.check(mappings, problems)
     problems.raise_if_any()
     return mappings
 

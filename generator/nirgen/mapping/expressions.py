@@ -1,7 +1,8 @@
 """The formulas of the mapping language: parsed, printed, evaluated, solved; never executed.
 
 The syntax is Python's for numbers, names, `+ - * /`, comparisons, `and`/`or`/`not`, `is None`,
-words in quotes, and calls of registered functions. Anything else is an error with its place.
+words in quotes, and calls of registered functions. The lines of a step (`steps`) have conditional
+expressions besides, and `weight @ x` for a linear map. Anything else is an error with its place.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Not:
 
 @dataclass(frozen=True)
 class Binary:
-    """`symbol` is one of + - * / < <= > >= == != is is-not and or."""
+    """`symbol` is one of + - * / @ < <= > >= == != is is-not and or."""
 
     symbol: str
     left: Expression
@@ -56,13 +57,23 @@ class Call:
     arguments: tuple[Expression, ...]
 
 
-Expression = Union[Literal, Name, Negative, Not, Binary, Call]
+@dataclass(frozen=True)
+class Conditional:
+    """`then if test else other`; in steps and state relations only."""
+
+    test: Expression
+    then: Expression
+    other: Expression
+
+
+Expression = Union[Literal, Name, Negative, Not, Binary, Call, Conditional]
 
 _SYMBOLS: dict[type[ast.AST], str] = {
     ast.Add: "+",
     ast.Sub: "-",
     ast.Mult: "*",
     ast.Div: "/",
+    ast.MatMult: "@",
     ast.Lt: "<",
     ast.LtE: "<=",
     ast.Gt: ">",
@@ -79,6 +90,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "@": operator.mul,  # steps are tried on numbers, where a linear map is a factor
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -88,8 +100,8 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "is": operator.is_,
     "is not": operator.is_not,
 }
-_PRECEDENCE = {"or": 1, "and": 2, "+": 5, "-": 5, "*": 6, "/": 6}
-_NOT, _COMPARISON, _CHAINED, _NEGATIVE, _ATOM = 3, 4, 5, 7, 9
+_PRECEDENCE = {"or": 1, "and": 2, "+": 5, "-": 5, "*": 6, "/": 6, "@": 6}
+_CONDITIONAL, _NOT, _COMPARISON, _CHAINED, _NEGATIVE, _ATOM = 0.5, 3, 4, 5, 7, 9
 
 
 def _is_comparison(symbol: str) -> bool:
@@ -99,23 +111,31 @@ def _is_comparison(symbol: str) -> bool:
 # --- text -> expression ---------------------------------------------------------------------
 
 
-def parse(text: str, at: Location, problems: Problems) -> Expression | None:
-    """The expression of a text at a place; None, with the reasons in `problems`, if it is none."""
+def parse(text: str, at: Location, problems: Problems, of_step: bool = False) -> Expression | None:
+    """The expression of a text at a place; None, with the reasons in `problems`, if it is none.
+
+    Args:
+        text: one line.
+        at: where it stands.
+        problems: takes what is wrong.
+        of_step: whether conditional expressions, `@` and tensors' names with dots are allowed.
+    """
     try:
         tree = ast.parse(text.strip() or " ", mode="eval")
     except SyntaxError as error:
         shift = max((error.offset or 1) - 1, 0)
         problems.add(at.shifted(shift), f"not a formula: {error.msg}: `{text}`")
         return None
-    parser = _Parser(at, problems)
+    parser = _Parser(at, problems, of_step)
     expression = parser.expression(tree.body)
     return None if parser.failed else expression
 
 
 class _Parser:
-    def __init__(self, at: Location, problems: Problems) -> None:
+    def __init__(self, at: Location, problems: Problems, of_step: bool) -> None:
         self.at = at
         self.problems = problems
+        self.of_step = of_step
         self.failed = False
 
     def expression(self, node: ast.expr) -> Expression:
@@ -128,6 +148,13 @@ class _Parser:
                 return Negative(self.expression(operand))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return Not(self.expression(operand))
+            case ast.IfExp(test=test, body=then, orelse=other) if self.of_step:
+                parts = self.expression(test), self.expression(then), self.expression(other)
+                return Conditional(*parts)
+            case ast.Attribute() if self.of_step and _is_path(node):
+                return Name(ast.unparse(node))
+            case ast.BinOp(op=ast.MatMult()) if not self.of_step:
+                pass
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _SYMBOLS:
                 return Binary(_SYMBOLS[type(op)], self.expression(left), self.expression(right))
             case ast.BoolOp(op=op, values=values):
@@ -168,6 +195,13 @@ class _Parser:
         return Literal(None)
 
 
+def _is_path(node: ast.expr) -> bool:
+    """Whether it is names with dots between: where a layer holds a tensor."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
+
+
 # --- expression -> text ---------------------------------------------------------------------
 
 
@@ -185,12 +219,18 @@ class _Printer:
     rename: Mapping[str, str]
     literal: Callable[[object], str]
 
-    def text(self, expression: Expression, outer: int) -> str:
+    def text(self, expression: Expression, outer: float) -> str:
         text, own = self._bare(expression)
         return f"({text})" if own < outer else text
 
-    def _bare(self, expression: Expression) -> tuple[str, int]:
+    def _bare(self, expression: Expression) -> tuple[str, float]:
         match expression:
+            case Conditional(test, then, other):
+                inner = self.text(then, _CONDITIONAL + 0.5), self.text(test, _CONDITIONAL + 0.5)
+                return (
+                    f"{inner[0]} if {inner[1]} else {self.text(other, _CONDITIONAL)}",
+                    _CONDITIONAL,
+                )
             case Literal(value):
                 negative = isinstance(value, (int, float)) and value < 0
                 return self.literal(value), _NEGATIVE if negative else _ATOM
@@ -229,6 +269,9 @@ def walk(expression: Expression) -> Iterator[Expression]:
         case Call(_, arguments):
             for argument in arguments:
                 yield from walk(argument)
+        case Conditional(test, then, other):
+            for part in (test, then, other):
+                yield from walk(part)
 
 
 def names(expression: Expression) -> frozenset[str]:
@@ -274,6 +317,9 @@ def substitute(expression: Expression, by: Mapping[str, Expression]) -> Expressi
             return Binary(symbol, substitute(left, by), substitute(right, by))
         case Call(function, arguments):
             return Call(function, tuple(substitute(a, by) for a in arguments))
+        case Conditional(test, then, other):
+            parts = substitute(test, by), substitute(then, by), substitute(other, by)
+            return Conditional(*parts)
     return expression
 
 
@@ -318,6 +364,8 @@ def _evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
             if compute is None:
                 raise NotComputable(f"{function} is a function of tensors")
             return compute(*(_evaluate(argument, values) for argument in arguments))
+        case Conditional(test, then, other):
+            return _evaluate(then if _evaluate(test, values) else other, values)
 
 
 def _for_all(holds: Any) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
-from nirgen.mapping.expressions import Expression, Literal, names
+from nirgen.mapping.expressions import Expression, Literal, names, show
 from nirgen.mapping.problems import Location
 from nirgen.mapping.source import Constant
+from nirgen.mapping.steps import Step
 
 NODE = "node."
 """The prefix of a node's field in a formula that also speaks of a layer's parameters."""
@@ -62,20 +63,50 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Node:
-    """A NIR primitive: its fields, its equation, and where its state starts."""
+class Reset:
+    """What a spike does to a node's state, where its metadata names it: lines before the node's,
+    and lines in place of the node's own from its output on."""
 
     name: str
     says: str
+    before: Step
+    spike: Step
+    at: Location
+
+
+@dataclass(frozen=True)
+class Node:
+    """A NIR primitive: its fields, what it computes, and where its state starts.
+
+    `step` is one step as formulas; `equation` is for people, where formulas of numbers can't say
+    what it computes. `resets` are those that its metadata may name in place of its own.
+    """
+
+    name: str
+    says: str
+    step: Step
     equation: str
     fields: Mapping[str, Field]
     start: Mapping[str, Expression]
+    resets: Mapping[str, Reset]
     at: Location
 
     @property
     def fires(self) -> bool:
         """Whether it is a neuron that compares its v with a threshold."""
         return "v_threshold" in self.fields
+
+    @property
+    def is_neuron(self) -> bool:
+        """Whether it has a state, and formulas say what becomes of it."""
+        return bool(self.step and self.start)
+
+    def step_with(self, reset: str | None) -> Step:
+        """Its step, with another reset than its own."""
+        if reset is None:
+            return self.step
+        other = self.resets[reset]
+        return Step((*other.before.lines, *self.step.until_output(), *other.spike.lines))
 
 
 @dataclass(frozen=True)
@@ -162,7 +193,6 @@ class Framework:
     Attributes:
         packages: what is defined in them, and not mapped, is an unmapped layer.
         modules: what the names of layers start with: the module to import.
-        fires: how its neurons compare v with v_threshold, `>` or `>=`.
         dt: the time step of an export, in seconds, where a caller gives none.
         options: switches of the import.
         calls: how its layers with state are called; the first way whose condition holds.
@@ -188,7 +218,6 @@ class Framework:
     packages: tuple[str, ...]
     modules: Mapping[str, str]
     mode: Mode | None
-    fires: str
     dt: str
     options: Mapping[str, Option]
     calls: tuple[Called, ...]
@@ -216,11 +245,15 @@ class Binding:
 
 @dataclass(frozen=True)
 class Part:
-    """What a mapping, or one case of it, states about the node."""
+    """What a mapping, or one case of it, states about the node.
+
+    `starts_elsewhere` is why the state does not start where NIR has it, if it doesn't.
+    """
 
     bind: tuple[Binding, ...] = ()
     tensors: Mapping[str, str] = field(default_factory=dict)
     start: Mapping[str, Expression] = field(default_factory=dict)
+    starts_elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,6 +277,12 @@ class Links:
 
     def __iter__(self) -> Iterator[Link]:
         yield from (*self.before, *self.then, *self.feedback)
+
+    def __add__(self, other: Links) -> Links:
+        """Those of a case are behind those that are there already."""
+        return Links(
+            self.before + other.before, self.then + other.then, self.feedback + other.feedback
+        )
 
     def __bool__(self) -> bool:
         return any(self)
@@ -357,6 +396,7 @@ class Variant:
     bind: tuple[Binding, ...]
     tensors: Mapping[str, str]
     start: Mapping[str, Expression]
+    links: Links
 
     @property
     def metadata(self) -> Mapping[str, Constant]:
@@ -379,7 +419,8 @@ class LayerMapping:
         file: its path below the mappings' folder, and `stem`, the file's name without ending.
         layers: the classes, `neuron.LIFNode`; an import makes the first.
         node: the NIR node; None where the cases of one choice name it.
-        equation: what the layer computes, and `source`, where that was read.
+        step: what the layer computes in a step, as formulas; `equation`, the same for people, where
+            formulas of numbers can't say it; and `source`, where that was read.
         on_request: the option with which an import makes this layer before any other.
         direction: `both`; `export` where no import makes this layer; `skip` where no node is
             needed, `refuse` where none exists; and why (`because`, `instead`).
@@ -388,7 +429,7 @@ class LayerMapping:
         fold: whether the node is merged into the layer before, where that is linear.
         normalize: how an import uses the layer for nodes that it doesn't compute as they are.
         read: constructor parameters that a live layer holds under another form.
-        state: the node's state variables, and the attributes that hold them.
+        state: the node's state variables, as formulas of the layer's own.
         calls: how the layer is called, if otherwise than the framework's others.
         part: what holds in every case.
         derive: constructor parameters that follow from the node.
@@ -400,6 +441,7 @@ class LayerMapping:
     stem: str
     layers: tuple[str, ...]
     node: str | None
+    step: Step
     equation: str
     source: str
     direction: str
@@ -408,7 +450,7 @@ class LayerMapping:
     on_request: str | None
     read: Mapping[str, Expression]
     attributes: Mapping[str, str]
-    state: Mapping[str, str]
+    state: Mapping[str, Expression]
     calls: tuple[Called, ...]
     part: Part
     links: Links
@@ -453,6 +495,16 @@ class LayerMapping:
         return [case for choice in self.choices for case in choice.cases if case.node == node]
 
     @property
+    def held(self) -> dict[str, str]:
+        """The node's state variables, and the layer's attributes that hold them."""
+        return {variable: self._holds(formula) for variable, formula in self.state.items()}
+
+    def _holds(self, formula: Expression) -> str:
+        """The layer's variable that a relation speaks of; its text, where that is unclear."""
+        own = names(formula) & frozenset(self.step.assigned) if self.step else names(formula)
+        return next(iter(own)) if len(own) == 1 else show(formula)
+
+    @property
     def all_links(self) -> tuple[Link, ...]:
         """The nodes around the layer's own, in any case."""
         cases = (link for choice in self.choices for case in choice.cases for link in case.links)
@@ -460,9 +512,10 @@ class LayerMapping:
 
     def variants(self) -> tuple[Variant, ...]:
         """Every way to choose one case of each choice."""
-        return tuple(map(self._variant, product(*(choice.cases for choice in self.choices))))
+        return tuple(map(self.variant, product(*(choice.cases for choice in self.choices))))
 
-    def _variant(self, cases: tuple[Case, ...]) -> Variant:
+    def variant(self, cases: tuple[Case, ...]) -> Variant:
+        """What holds in some cases, one of each choice."""
         parts = (self.part, *(case.part for case in cases))
         node = next((case.node for case in cases if case.node), self.node)
         return Variant(
@@ -471,6 +524,7 @@ class LayerMapping:
             bind=tuple(binding for part in parts for binding in part.bind),
             tensors={field: name for part in parts for field, name in part.tensors.items()},
             start={name: value for part in parts for name, value in part.start.items()},
+            links=sum((case.links for case in cases), self.links),
         )
 
     def formulas(self) -> tuple[Expression, ...]:
@@ -503,6 +557,11 @@ class FrameworkMappings:
     signatures: Mapping[str, Mapping[str, Parameter]]
     layers: tuple[LayerMapping, ...]
     base: FrameworkMappings | None = None
+
+    @property
+    def fires(self) -> str:
+        """How its neurons compare with their threshold: NIR's `>`, or `>=`, as their steps say."""
+        return ">=" if any(m.step.fires_at_threshold for m in self.layers) else ">"
 
     @property
     def family(self) -> tuple[FrameworkMappings, ...]:

@@ -124,7 +124,7 @@ def _applying(choice: Choice, values: Values) -> list[Case]:
 
 def _variant_of(mapping: LayerMapping, values: Values) -> Variant:
     chosen = tuple(_applying(choice, values)[0] for choice in mapping.choices)
-    return next(variant for variant in mapping.variants() if variant.cases == chosen)
+    return mapping.variant(chosen)
 
 
 def _formulas_can_be_computed(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nirgen.mapping import expressions, source
+from nirgen.mapping import expressions, source, steps
 from nirgen.mapping.expressions import Expression, Literal
 from nirgen.mapping.model import (
     ALWAYS,
@@ -34,10 +34,12 @@ from nirgen.mapping.model import (
     Parameter,
     Part,
     Rejection,
+    Reset,
     Structure,
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
 from nirgen.mapping.source import Constant, Scalar, Sequence, Tree
+from nirgen.mapping.steps import Step
 
 T = TypeVar("T")
 KINDS = ("parameter", "tensor", "size", "shape")
@@ -212,8 +214,17 @@ class _Entries:
 
         return self.entries(key).each(build)
 
-    def formulas(self, key: str) -> dict[str, Expression]:
-        return self.entries(key).each(lambda _, tree, __: _formula(tree, self.problems))
+    def formulas(self, key: str, of_step: bool = False) -> dict[str, Expression]:
+        return self.entries(key).each(lambda _, tree, __: _formula(tree, self.problems, of_step))
+
+    def step(self, key: str) -> Step:
+        tree = self.take(key)
+        if tree is None:
+            return Step()
+        if not isinstance(tree, Scalar):
+            self.problems.add(tree.at, f"`{key}` must be lines of text")
+            return Step()
+        return steps.parse(tree.text, tree.at, self.problems)
 
     def constants(self, key: str) -> dict[str, Constant]:
         return self.entries(key).each(lambda _, tree, __: _constant(tree, self.problems))
@@ -224,12 +235,12 @@ class _Entries:
             self.problems.add(self.place(key), f"{self.what} has no key `{key}`", mend)
 
 
-def _formula(tree: Tree, problems: Problems) -> Expression:
+def _formula(tree: Tree, problems: Problems, of_step: bool = False) -> Expression:
     if not isinstance(tree, Scalar):
         problems.add(tree.at, "a formula must be one line of text")
         return Literal(None)
     text = {"true": "True", "false": "False", "null": "None"}.get(tree.text, tree.text)
-    return expressions.parse(text, tree.at, problems) or Literal(None)
+    return expressions.parse(text, tree.at, problems, of_step) or Literal(None)
 
 
 def _constant(tree: Tree | None, problems: Problems) -> Constant:
@@ -245,7 +256,17 @@ def _constant(tree: Tree | None, problems: Problems) -> Constant:
 
 
 def _nodes(entries: _Entries) -> dict[str, Node]:
-    return entries.each(lambda name, tree, at: _node(name, tree, at, entries.problems))
+    resets = entries.entries("resets").each(lambda n, t, at: _reset(n, t, at, entries.problems))
+    nodes = entries.each(lambda name, tree, at: _node(name, tree, at, entries.problems))
+    return {n: replace(node, resets=resets) if node.fires else node for n, node in nodes.items()}
+
+
+def _reset(name: str, tree: Tree, at: Location, problems: Problems) -> Reset:
+    entries = _Entries.of(tree, f"the reset `{name}`", problems)
+    says, before = entries.text("says", required=True), entries.step("before")
+    reset = Reset(name, says, before, entries.step("spike"), at)
+    entries.refuse_the_rest()
+    return reset
 
 
 def _node(name: str, tree: Tree, at: Location, problems: Problems) -> Node:
@@ -253,9 +274,11 @@ def _node(name: str, tree: Tree, at: Location, problems: Problems) -> Node:
     node = Node(
         name=name,
         says=entries.text("says", required=True),
+        step=entries.step("step"),
         equation=entries.text("equation"),
         fields=entries.entries("fields").each(lambda n, t, a: _field(n, t, a, problems)),
         start=entries.formulas("start"),
+        resets={},
         at=at,
     )
     entries.refuse_the_rest()
@@ -284,7 +307,6 @@ def _framework(entries: _Entries) -> Framework:
         packages=entries.words("packages"),
         modules=entries.texts("modules"),
         mode=_mode(entries.entries("mode")) if "mode" in entries.left else None,
-        fires=_comparison(entries),
         dt=entries.text("dt") or "1e-4",
         options=entries.entries("options").each(lambda n, t, a: _option(n, t, a, entries.problems)),
         calls=_calls(entries),
@@ -300,14 +322,6 @@ def _framework(entries: _Entries) -> Framework:
         places=dict(entries.keys),
         at=entries.at,
     )
-
-
-def _comparison(entries: _Entries) -> str:
-    """How neurons compare with their threshold; `rules` demands it where there are any."""
-    fires = entries.text("fires") or ">"
-    if fires not in (">", ">="):
-        entries.problems.add(entries.place("fires"), f"`{fires}` is not a way to fire", "> or >=")
-    return fires
 
 
 def _containers(entries: _Entries) -> dict[str, str]:
@@ -444,6 +458,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         stem=file.stem,
         layers=_layers(entries),
         node=node,
+        step=entries.step("step"),
         equation=entries.text("equation"),
         source=entries.text("source"),
         direction=direction,
@@ -452,7 +467,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         on_request=entries.text("on_request") or None,
         read=entries.formulas("read"),
         attributes=entries.texts("attributes"),
-        state=entries.texts("state"),
+        state=entries.formulas("state", of_step=True),
         calls=_calls(entries),
         part=_part(entries),
         links=_links(entries),
@@ -535,6 +550,7 @@ def _part(entries: _Entries) -> Part:
         bind=_bindings(entries),
         tensors=entries.texts("tensors"),
         start=entries.formulas("start"),
+        starts_elsewhere=entries.text("starts_elsewhere"),
     )
 
 

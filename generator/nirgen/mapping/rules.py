@@ -25,6 +25,7 @@ from nirgen.mapping.model import (
 )
 from nirgen.mapping.problems import Location, Problems, did_you_mean
 from nirgen.mapping.source import Constant
+from nirgen.mapping.steps import INPUT, OUTPUT
 
 LINKS = ("before", "then", "feedback")
 
@@ -35,7 +36,7 @@ def check(mappings: Mappings, problems: Problems) -> None:
     """Apply all rules to all mappings."""
     for framework in mappings.frameworks:
         _layers_are_mapped_once(framework, problems)
-        _firing_is_stated(framework, mappings, problems)
+        _neurons_fire_alike(framework, problems)
         for mapping in framework.layers:
             for rule in RULES if mapping.nodes else RULES_WITHOUT_NODE:
                 rule(mapping, framework, mappings, problems)
@@ -61,19 +62,15 @@ def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) ->
             imported.setdefault(node, mapping.file)
 
 
-def _firing_is_stated(framework: FrameworkMappings, mappings: Mappings, problems: Problems) -> None:
-    """A framework with neurons says how these compare: for equal numbers nothing else tells."""
-    if "fires" in framework.framework.places:
-        return
-    firing = {name for name, node in mappings.nodes.items() if node.fires}
-    neurons = (m.layers[0] for m in framework.layers if firing.intersection(m.nodes))
-    neuron = next(neurons, None)
-    if neuron is not None:
-        problems.add(
-            framework.framework.at,
-            f"how neurons such as {neuron} fire is not stated",
-            'say `fires: ">"`, or ">=", as their code compares v with v_threshold',
-        )
+def _neurons_fire_alike(framework: FrameworkMappings, problems: Problems) -> None:
+    """A framework's neurons compare with their threshold in one way: its converter has one."""
+    spiking = [m for m in framework.layers if m.step and m.step.is_comparison]
+    found = {m.step.fires_at_threshold: m for m in spiking}
+    if len(found) == 2:
+        there, here = found[False].layers[0], found[True]
+        what = f"{here.layers[0]} fires at its threshold, and {there} only above it"
+        mend = "make them frameworks of their own, each with its folder"
+        problems.add(here.places["step"], what, mend)
 
 
 def layers_have_signatures(
@@ -227,7 +224,8 @@ def _held(mapping: LayerMapping) -> frozenset[str]:
     tensors = [part.tensors for part in parts] + [link.tensors for link in mapping.all_links]
     read = (name for formula in mapping.read.values() for name in names(formula))
     named = (name for each in tensors for name in each.values())
-    return frozenset((*named, *read, *mapping.attributes.values(), *mapping.state.values()))
+    state = (name for formula in mapping.state.values() for name in names(formula))
+    return frozenset((*named, *read, *mapping.attributes.values(), *state))
 
 
 def _kept(parameter: Parameter) -> str:
@@ -422,8 +420,48 @@ def reasons_are_given(
     if mapping.direction != "both" and not mapping.because:
         key = {"export": "export_only"}.get(mapping.direction, mapping.direction)
         problems.add(mapping.places[key], f"`{key}` needs the reason as its text")
-    if not mapping.equation:
+    neurons = [node.name for node in _nodes(mapping, mappings) if node.is_neuron]
+    if neurons and not mapping.step:
+        what = f"the mapping needs the layer's `step`: it is proved against {neurons[0]}'s"
+        problems.add(mapping.places.get("equation", mapping.at), what, _STEP)
+    elif not mapping.equation and not mapping.step:
         problems.add(mapping.at, "the mapping needs the layer's `equation`")
+
+
+_STEP = "with `x` for its input and `y` for its output, such as `v = v + x`, `y = v > 1`"
+
+
+def steps_are_complete(
+    mapping: LayerMapping, framework: FrameworkMappings, mappings: Mappings, problems: Problems
+) -> None:
+    """A step gives the output, of names that have a value; what it keeps is the node's state."""
+    step = mapping.step
+    if not step:
+        return
+    at = mapping.places["step"]
+    if OUTPUT not in step.assigned:
+        problems.add(at, f"no line of the step gives its output, `{OUTPUT}`", _STEP)
+    known = {*framework.signature(mapping), *mapping.attributes, "dt", INPUT, OUTPUT}
+    known |= {name for formula in mapping.read.values() for name in names(formula)}
+    tensors = (mapping.part.tensors, *(link.tensors for link in mapping.all_links))
+    known |= {name for held in tensors for name in held.values()}
+    for line in step.lines:
+        for name in sorted(names(line.formula) - known - set(step.assigned)):
+            mend = did_you_mean(name, {*known, *step.assigned})
+            problems.add(line.at, f"`{name}` is neither given nor assigned", mend)
+    related = set().union(*(names(formula) for formula in mapping.state.values()))
+    for name in step.kept:
+        if name not in {*related, OUTPUT}:
+            what = f"`{name}` is read before it is assigned, and no `state` speaks of it"
+            problems.add(next(line.at for line in step.lines if line.name == name), what)
+    for variable, formula in mapping.state.items():
+        own = names(formula) & set(step.assigned)
+        for name in sorted(names(formula) - known - own):
+            mend = did_you_mean(name, step.assigned)
+            problems.add(mapping.places["state"], f"`{name}` is no variable of the step", mend)
+        if len(own) != 1:
+            what = f"{variable} must follow from one variable that the step assigns"
+            problems.add(mapping.places["state"], what, f"it assigns {', '.join(step.assigned)}")
 
 
 def options_are_declared(
@@ -474,6 +512,7 @@ RULES: tuple[Rule, ...] = (
     state_is_accounted_for,
     metadata_tells,
     normalization_is_complete,
+    steps_are_complete,
     reasons_are_given,
     options_are_declared,
     imports_are_determined,

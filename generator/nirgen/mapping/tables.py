@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from nirgen.mapping import inverse
+from nirgen.mapping import inverse, steps
 from nirgen.mapping.expressions import Binary, Expression, Literal, Name, names, show, substitute
 from nirgen.mapping.inverse import CaseInverse
 from nirgen.mapping.model import NODE, Binding, Choice, LayerMapping, Links, Node, Normalization
@@ -18,6 +18,12 @@ class Row:
     name: str
     text: str
     where: str = ""
+
+
+def computed(told: LayerMapping | Node) -> Iterator[str]:
+    """What a layer or a node computes in a step, line by line."""
+    yield from steps.for_people(told.step)
+    yield from told.equation.splitlines()
 
 
 def forward(mapping: LayerMapping) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The commands of a reviewer: `nirgen diff`, `explain`, `new`, `signatures`."""
+"""The commands of a reviewer: `nirgen diff`, `explain`, `contract`, `new`, `signatures`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nirgen import mapping
 from nirgen.mapping.model import FrameworkMappings, Mappings
 from nirgen.mapping.problems import MappingError, Problems, did_you_mean
-from nirgen.mapping.read import read_mappings
-from nirgen.review import explain, installed, render, sides, signatures, start
+from nirgen.mapping.read import read_mappings, read_nodes
+from nirgen.review import contract, explain, installed, render, sides, signatures, start
 from nirgen.review.changes import Change
 from nirgen.review.compare import compare
 from nirgen.review.errors import ReviewError
@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
     """Add the commands to a command line; each parser's `run` carries its command out."""
     _add_diff(commands)
     _add_explain(commands)
+    _add_contract(commands)
     _add_new(commands)
     _add_signatures(commands)
 
@@ -123,6 +124,23 @@ def explained(options: argparse.Namespace) -> int:
         print(explain.listing(loaded, options.framework), end="")
     else:
         print(explain.explain(loaded, options.framework, options.layer), end="")
+    return NOTHING_WRONG
+
+
+# --- contract -------------------------------------------------------------------------------
+
+
+def _add_contract(commands: Commands) -> None:
+    says = "print what each NIR node computes in a step, as a table"
+    _command(commands, "contract", says, contracted)
+
+
+def contracted(options: argparse.Namespace) -> int:
+    """Print the steps of `nir.yaml`."""
+    problems = Problems()
+    nodes = read_nodes(options.mappings, problems)
+    problems.raise_if_any()
+    print(contract.table(nodes), end="")
     return NOTHING_WRONG
 
 

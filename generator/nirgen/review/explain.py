@@ -123,13 +123,13 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _equation(mapping: LayerMapping) -> Iterator[str]:
-    yield from mapping.equation.splitlines()
+    yield from tables.computed(mapping)
     if mapping.source:
         yield f"({mapping.source})"
 
 
 def _equation_of_node(node: Node) -> Iterator[str]:
-    yield from node.equation.splitlines()
+    yield from tables.computed(node)
     units = [f"{field.name} in {field.unit}" for field in node.fields.values() if field.unit]
     if units:
         yield f"({', '.join(units)})"
@@ -201,8 +201,11 @@ def _normalized(form: Normalization) -> Iterator[str]:
 
 
 def _state(mapping: LayerMapping, table: Statements) -> Iterator[str]:
-    yield from (f"{variable} is module.{held}" for variable, held in mapping.state.items())
+    for variable in mapping.state:
+        (relation,) = table[statements.Key("rule", f"state {variable}")]
+        yield f"{variable} is {relation.text}"
     yield from _aligned(_said(table, "start"))
+    yield from (row.text for row in table.get(statements.ELSEWHERE, ()))
 
 
 def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, list[str]]]:
@@ -242,7 +245,7 @@ def _limits(mapping: LayerMapping, table: Statements) -> Iterator[tuple[str, lis
     )
     yield "Ignored", [f"{name}: {reason}" for name, reason in mapping.ignore.items()]
     yield "Chosen by who imports", list(mapping.options)
-    held = ("state ", "array ")
+    held = ("state ", "array ", "step")
     rules = (rule for rule in _said(table, "rule") if not rule.name.startswith(held))
     yield "Besides", [f"{rule.name} {rule.text}" for rule in rules]
 

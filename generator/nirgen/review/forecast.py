@@ -96,7 +96,7 @@ class _Forecast:
 
     def _entry(self, name: str, node: nir.NIRNode) -> Entry | Sequence[Problem]:
         """What becomes of a node, or what stands in the way."""
-        held = ties.restored(node) if self._own.fires == ">=" else node
+        held = ties.restored(node) if self.framework.fires == ">=" else node
         path = self.flat.places[name]
         passed_over: list[Unfit] = []
         for attempt, by_reference in self._attempts(held):
@@ -144,7 +144,7 @@ class _Forecast:
     ) -> Entry:
         kind = type(node).__name__
         ties_differ = remarks.has_ties(
-            self._own.fires, kind, by_reference=by_reference, lowered=ties.is_lowered(node)
+            self.framework.fires, kind, by_reference=by_reference, lowered=ties.is_lowered(node)
         )
         how = remarks.detours(
             self._own.title,

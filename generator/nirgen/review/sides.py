@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from nirgen import proving
 from nirgen.mapping import proofs, rules
 from nirgen.mapping.model import Mappings
 from nirgen.mapping.problems import Problem, Problems, did_you_mean
@@ -34,6 +35,7 @@ def unproved(mappings: Mappings, changed: Mappings) -> tuple[Problem, ...]:
     rules.check(mappings, found)
     if not found.found:
         proofs.check(changed, found)
+        proving.check(changed, found)
     return tuple(sorted(set(found.found)))
 
 

@@ -98,9 +98,6 @@ def _framework(package: str, aliases: Mapping[str, str]) -> str:
         "fallback: reference",
         "cell: nir_runtime.contract.reference.Cell",
         "",
-        "# If there are neurons: how they compare v with v_threshold, `>` or `>=`:",
-        '# fires: ">"',
-        "",
         "# If the layers have an attribute that tells how many axes stand before the features:",
         "# mode: {attribute: step_mode, axes: {s: 1, m: 2}, default: s}",
     ]
@@ -111,7 +108,7 @@ def _stub(name: str, layer: Layer, node: str, nodes: Mapping[str, Node]) -> Iter
     yield f"layer: {name}"
     # NIR has no node of such a name, so that `nirgen check` asks for it with all the rest.
     yield f"node: {node or f'to be decided for {layer.name}'}"
-    yield "equation:"
+    yield "step:" if node and nodes[node].is_neuron else "equation:"
     yield f"source: {layer.source}"
     if node:
         yield from _fields(nodes[node])
@@ -132,6 +129,6 @@ def _fields(node: Node) -> Iterator[str]:
         unit = f" in {field.unit}" if field.unit else ""
         yield f"#   {field.name}: {field.kind}{unit}, {field.says}"
     if node.start:
-        yield "# Of its state: the layer's attribute (`state`) and the value before the first step"
-        yield "# (`start`)."
+        yield "# Of its state: the layer's attribute that holds it, or a formula of that (`state`),"
+        yield "# and the value before the first step (`start`)."
         yield from (f"#   {variable}" for variable in node.start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
+from nirgen.mapping import steps, tables
 from nirgen.mapping.expressions import Expression, show
 from nirgen.mapping.model import (
     NODE,
@@ -39,6 +40,10 @@ class Key:
 
     kind: str
     what: str
+
+
+STEP = Key("rule", "step")
+ELSEWHERE = Key("words", "why it starts elsewhere")
 
 
 @dataclass(frozen=True)
@@ -175,16 +180,23 @@ def _linked(links: Links, where: Expression | None) -> Iterator[tuple[Key, Row]]
             yield from (_binding(binding, f"{link.node}.", where) for binding in link.bind)
 
 
+def _of_the_layer(formula: Expression, mapping: LayerMapping) -> str:
+    """A relation between states, in which the layer's own variables are its attributes."""
+    return show(formula, {held: f"module.{held}" for held in mapping.held.values()})
+
+
 def _called(way: Called) -> Row:
     return Row(way.call, way.when)
 
 
 def _held(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
-    """Where a live layer holds what the mapping speaks of, and how it is called."""
+    """What a live layer computes, where it holds what the mapping speaks of, how it is called."""
+    for line in steps.for_people(mapping.step):
+        yield STEP, Row(line)
     for way in mapping.calls:
         yield Key("rule", "called"), _called(way)
-    for variable, attribute in mapping.state.items():
-        yield Key("rule", f"state {variable}"), Row(f"module.{attribute}")
+    for variable, formula in mapping.state.items():
+        yield Key("rule", f"state {variable}"), Row(_of_the_layer(formula, mapping))
     for name, attribute in mapping.attributes.items():
         yield Key("rule", f"array {name}"), Row(f"module.{attribute}")
     for name, formula in mapping.read.items():
@@ -217,6 +229,9 @@ def _words(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
     """Texts for people."""
     for line in mapping.equation.splitlines():
         yield Key("words", "equation"), Row(line)
+    for part, _ in _parts(mapping):
+        if part.starts_elsewhere:
+            yield ELSEWHERE, Row(part.starts_elsewhere)
     texts = {"source": mapping.source, _WHY.get(mapping.direction, "why"): mapping.because}
     texts |= {"instead": mapping.instead}
     texts |= {f"why {name} is ignored": reason for name, reason in mapping.ignore.items()}
@@ -227,8 +242,11 @@ def _words(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
 
 def _node(node: Node) -> Iterator[tuple[Key, Row]]:
     yield Key("words", "says"), Row(node.says)
-    for line in node.equation.splitlines():
-        yield Key("rule", "equation"), Row(line)
+    for line in tables.computed(node):
+        yield STEP, Row(line)
+    for name, reset in node.resets.items():
+        for line in (*steps.for_people(reset.before), *steps.for_people(reset.spike, node.start)):
+            yield Key("rule", f"reset {name}"), Row(line)
     for variable, start in node.start.items():
         yield Key("rule", at_first(variable)), _formula(start)
     for field in node.fields.values():

@@ -46,12 +46,13 @@ def _one(found: Info, name: str) -> NodeInfo:
 
 def _meaning(kind: str) -> Iterator[str]:
     """What a kind of node computes, and what its fields are; nothing of an Input or Output."""
+    from nirgen.mapping import tables
     from nirgen.mapping.problems import Problems
     from nirgen.mapping.read import read_nodes, shipped
 
     node = read_nodes(shipped(), Problems()).get(kind)
     if node is not None:
-        equation = node.equation.strip().splitlines()
+        equation = tables.computed(node)
         fields = (
             f"{field.name}: {field.says}{f', in {field.unit}' if field.unit not in NO_UNIT else ''}"
             for field in node.fields.values()
