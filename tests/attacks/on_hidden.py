@@ -123,7 +123,8 @@ def reset(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: reset_net of the network", (JellySteps, JellyMulti), "refused")
+@attacked("hidden: reset_net of the network", JellySteps, "refused")
+@attacked("hidden: reset_net of the network", JellyMulti, "either", mode="afresh")
 def reset_net(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         functional.reset_net(self)
@@ -142,7 +143,8 @@ def reset_net_at(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: reset of all modules that have one", (JellySteps, JellyMulti), "refused")
+@attacked("hidden: reset of all modules that have one", JellySteps, "refused")
+@attacked("hidden: reset of all modules that have one", JellyMulti, "either", mode="afresh")
 def reset_all(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         for module in self.modules():
@@ -163,13 +165,25 @@ def reset_net_before() -> Any:
     return Net(), noise()
 
 
-@attack("hidden: reset_net before a loop, seen as one that goes on", "spikingjelly", "refused",
-        mode="sequences")  # fmt: skip
-def reset_net_before_each() -> Any:
+@attack(
+    "hidden: one of two neurons is reset before a loop", "spikingjelly", "refused", mode="afresh"
+)
+def reset_one_before() -> Any:
     class Net(JellyLoop):
         def forward(self, x: Tensor) -> Any:
-            functional.reset_net(self)
+            self.lif.reset()  # and the other goes on
             return super().forward(x)
+
+    return Net(), noise()
+
+
+@attack("hidden: one of two neurons is reset before a loop, in snnTorch", "snntorch", "refused",
+        mode="afresh")  # fmt: skip
+def reset_one_of_torch() -> Any:
+    class Net(TorchSteps):
+        def forward(self, x: Tensor) -> Any:
+            self.lif.reset_mem()
+            return torch.stack([super(Net, self).forward(step) for step in x])
 
     return Net(), noise()
 
