@@ -74,7 +74,7 @@ def v_if_tensor(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v is written in place where it is a tensor", JELLY, "refused", "lif")
+@attacked("hidden: v is written in place where it is a tensor", JELLY, "refused")
 def v_in_place(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         if isinstance(self.lif.v, Tensor):
@@ -84,8 +84,7 @@ def v_in_place(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v.data is written where it is a tensor", (JellySteps, JellyLoop), "refused",
-          "lif")  # fmt: skip
+@attacked("hidden: v.data is written where it is a tensor", (JellySteps, JellyLoop), "refused")
 def v_data(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         if isinstance(self.lif.v, Tensor):
@@ -219,7 +218,7 @@ def loaded(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v is read into the signal", JELLY, "refused", "lif")
+@attacked("hidden: v is read into the signal", JELLY, "refused")
 def v_read(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         return h + self.lif.v if isinstance(self.lif.v, float) else h - self.lif.v
@@ -373,7 +372,7 @@ def mem_decayed(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: mem is written in place", TorchSteps, "refused", "lif", "mem")
+@attacked("hidden: mem is written in place", TorchSteps, "refused")
 def mem_in_place(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         self.lif.mem.mul_(0.3)
@@ -382,7 +381,7 @@ def mem_in_place(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: mem.data is written", TorchSteps, "refused", "lif", "mem")
+@attacked("hidden: mem.data is written", TorchSteps, "refused")
 def mem_data(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         self.lif.mem.data.zero_()

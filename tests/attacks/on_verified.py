@@ -6,16 +6,16 @@ import inspect
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nir_exchange import spikingjelly
 from tests.attacks.carriers import JellySteps, NorseSteps, TorchSteps, does, own
 from tests.attacks.corpus import STEPS, Expect, attack, noise
 
+_PATH = os.path.join(tempfile.gettempdir(), f"attack-{os.getpid()}")
 CAN_VERIFY = "verify" in inspect.signature(spikingjelly.export_to_nir).parameters
 
 
@@ -26,6 +26,9 @@ def verified(name: str, act: Callable[..., Any], expect: Expect = "refused") -> 
     for carrier in (JellySteps, TorchSteps, NorseSteps):
 
         def build(carrier: Any = carrier) -> tuple[nn.Module, Tensor]:
+            os.environ.pop("TICKS", None)
+            if os.path.exists(_PATH):
+                os.unlink(_PATH)
             net = own(carrier)
             does(net, act=act)
             return net, noise()
@@ -44,9 +47,6 @@ def _by_class(self: Any, h: Tensor, t: Any) -> Tensor:
 
 def _by_clock(self: Any, h: Tensor, t: Any) -> Tensor:
     return h * (1 + time.perf_counter_ns() % 7)
-
-
-_PATH = os.path.join(tempfile.gettempdir(), f"attack-{os.getpid()}")
 
 
 def _by_file(self: Any, h: Tensor, t: Any) -> Tensor:
@@ -73,28 +73,9 @@ verified("by the environment", _by_environment)
 verified("harmless", _harmless, "equal")
 
 
-def patched(name: str, function: str) -> None:
-    """A function of torch that somebody else put there."""
-    if not CAN_VERIFY:
-        return
-
-    @attack(f"verified: {name}", "spikingjelly", "refused", options={"verify": STEPS})
-    def build() -> Iterator[Any]:
-        net = JellySteps()
-        original = getattr(nn.functional, function)
-        setattr(nn.functional, function, lambda *args: original(*args) * 2)
-        try:
-            yield net, noise()
-        finally:
-            setattr(nn.functional, function, original)
-
-
-patched("F.linear is another", "linear")
-
-
 @(
     attack("verified: behind a hundred thousand objects", "spikingjelly", "refused",
-           options={"verify": STEPS})
+           options={"verify": STEPS}, looked_into=False)
     if CAN_VERIFY
     else lambda build: build
 )  # fmt: skip
@@ -108,5 +89,4 @@ def behind_many() -> Any:
         return h * (3.0 if self.many[-1][0] > 3 else 1.0)
 
     does(net, act=act)
-    with torch.no_grad():
-        return net, noise()
+    return net, noise()
