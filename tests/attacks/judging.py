@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nir_exchange import reference
-from nir_runtime.errors import ExportRefused, InvalidArgument
+from nir_runtime.errors import ExportRefused, InvalidArgument, NirExchangeError
 from tests.attacks.corpus import Attack
 from tests.attacks.residue import residue
 
@@ -61,6 +61,9 @@ def judged(attack: Attack) -> Verdict:
                     graph = _exported(attack, net, example)
             except (ExportRefused, InvalidArgument) as refusal:
                 return Verdict("REFUSED", str(refusal), tuple(left))
+            except NirExchangeError as error:
+                found: Outcome = "REFUSED" if "verify" in attack.options else "ERROR"
+                return Verdict(found, f"{type(error).__name__}: {error}", tuple(left))
             except Exception as error:
                 return Verdict("ERROR", f"{type(error).__name__}: {error}", tuple(left))
         try:

@@ -74,7 +74,7 @@ def v_if_tensor(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v is written in place where it is a tensor", JELLY, "refused", "lif")
+@attacked("hidden: v is written in place where it is a tensor", JELLY, "refused")
 def v_in_place(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         if isinstance(self.lif.v, Tensor):
@@ -84,8 +84,7 @@ def v_in_place(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v.data is written where it is a tensor", (JellySteps, JellyLoop), "refused",
-          "lif")  # fmt: skip
+@attacked("hidden: v.data is written where it is a tensor", (JellySteps, JellyLoop), "refused")
 def v_data(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         if isinstance(self.lif.v, Tensor):
@@ -123,7 +122,8 @@ def reset(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: reset_net of the network", (JellySteps, JellyMulti), "refused")
+@attacked("hidden: reset_net of the network", JellySteps, "refused")
+@attacked("hidden: reset_net of the network", JellyMulti, "either", mode="afresh")
 def reset_net(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         functional.reset_net(self)
@@ -142,7 +142,8 @@ def reset_net_at(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: reset of all modules that have one", (JellySteps, JellyMulti), "refused")
+@attacked("hidden: reset of all modules that have one", JellySteps, "refused")
+@attacked("hidden: reset of all modules that have one", JellyMulti, "either", mode="afresh")
 def reset_all(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         for module in self.modules():
@@ -163,13 +164,25 @@ def reset_net_before() -> Any:
     return Net(), noise()
 
 
-@attack("hidden: reset_net before a loop, seen as one that goes on", "spikingjelly", "refused",
-        mode="sequences")  # fmt: skip
-def reset_net_before_each() -> Any:
+@attack(
+    "hidden: one of two neurons is reset before a loop", "spikingjelly", "refused", mode="afresh"
+)
+def reset_one_before() -> Any:
     class Net(JellyLoop):
         def forward(self, x: Tensor) -> Any:
-            functional.reset_net(self)
+            self.lif.reset()  # and the other goes on
             return super().forward(x)
+
+    return Net(), noise()
+
+
+@attack("hidden: one of two neurons is reset before a loop, in snnTorch", "snntorch", "refused",
+        mode="afresh")  # fmt: skip
+def reset_one_of_torch() -> Any:
+    class Net(TorchSteps):
+        def forward(self, x: Tensor) -> Any:
+            self.lif.reset_mem()
+            return torch.stack([super(Net, self).forward(step) for step in x])
 
     return Net(), noise()
 
@@ -205,7 +218,7 @@ def loaded(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: v is read into the signal", JELLY, "refused", "lif")
+@attacked("hidden: v is read into the signal", JELLY, "refused")
 def v_read(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         return h + self.lif.v if isinstance(self.lif.v, float) else h - self.lif.v
@@ -359,7 +372,7 @@ def mem_decayed(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: mem is written in place", TorchSteps, "refused", "lif", "mem")
+@attacked("hidden: mem is written in place", TorchSteps, "refused")
 def mem_in_place(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         self.lif.mem.mul_(0.3)
@@ -368,7 +381,7 @@ def mem_in_place(net: Any) -> None:
     does(net, act=act)
 
 
-@attacked("hidden: mem.data is written", TorchSteps, "refused", "lif", "mem")
+@attacked("hidden: mem.data is written", TorchSteps, "refused")
 def mem_data(net: Any) -> None:
     def act(self: Any, h: Tensor, t: int | None) -> Tensor:
         self.lif.mem.data.zero_()

@@ -758,6 +758,8 @@ class NumpyGenerator(Effect):
 
 @everywhere("random: a torch Generator", (carriers.JellySteps, carriers.TorchSteps))
 class TorchGenerator(Effect):
+    names = ()  # the message has the line
+
     def prepare(self) -> None:
         self.source = torch.Generator().manual_seed(0)
 
