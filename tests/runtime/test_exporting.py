@@ -207,7 +207,7 @@ class TestHooks:
             (lambda module, x, y: y * 2, "changes what the module returns"),
             (lambda module, x, y: y.mul_(2), "writes into"),
             (lambda module, x, y: x[0].zero_(), "writes into"),
-            (lambda module, x, y: (module.weight.data.zero_(), None)[1], "changes weight"),
+            (lambda module, x, y: (module.weight.data.zero_(), None)[1], "changes 1.weight"),
             (lambda module, x, y: y.nothing, "can't be tried"),
             (lambda module, x, y: setattr(module, "in_features", 3), "changes in_features"),
         ],

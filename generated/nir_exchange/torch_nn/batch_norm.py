@@ -77,6 +77,11 @@ def to_nir(
             "in training mode each batch is normed by its own statistics",
             "export the network in evaluation mode, net.eval()",
         )
+    if at.batch_axes != 1:
+        raise at.refuse(
+            "the layer takes one axis before the channels, and would norm the batch's samples",
+            "merge time and batch before it, or use the framework's own layer for sequences",
+        )
 
     if at.rank == 1:
         at.where("rank == 1")

@@ -51,10 +51,13 @@ class Complaints:
         """A module's place; the network's for what is no module's."""
         return self.place(self._net if module is None else module)
 
+    def current(self) -> str:
+        """The place of the module that the trace is in."""
+        return self._inside[-1] if self._inside else type(self._net).__name__
+
     def note(self, what: str, advice: str) -> None:
         """A problem with the module that the trace is in, or with the network outside of any."""
-        place = self._inside[-1] if self._inside else type(self._net).__name__
-        self.problems[Problem(place, what, advice)] = None
+        self.problems[Problem(self.current(), what, advice)] = None
 
     def note_call(self, what: str, advice: str) -> None:
         """A problem with what a forward does, and the line of it."""

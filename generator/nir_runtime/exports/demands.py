@@ -106,6 +106,15 @@ def dropped_state(module: nn.Module) -> Complaint:
 
 NOT_RANDOM = "draw them outside of the network, and give them to it as an input"
 
+
+def under(mode: str) -> Complaint:
+    """A layer that is called inside of a mode that may compute something else."""
+    return (
+        f"is called inside of a {mode}, which may change what torch computes",
+        "export outside of it, and without it in the forward",
+    )
+
+
 AUTOCAST: Complaint = (
     "is called under torch.autocast, which computes some layers in another precision",
     "export outside of autocast, and without it in the forward",

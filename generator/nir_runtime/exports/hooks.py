@@ -6,21 +6,26 @@ gives: several times, for some count their calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules import module as of_torch
+from torch.nn.parameter import is_lazy
 
 from nir_runtime.exports.demands import Complaint, computes_weights
 from nir_runtime.exports.preserving import same_random_numbers
+from nir_runtime.exports.side_effects import SideEffects
 from nir_runtime.exports.signals import Signal
 from nir_runtime.exports.snapshots import Snapshot, same
 
 CALLS = 8
 """How often each hook is tried."""
+
+MOST_STEPS, MOST_SAMPLES = 64, 4
+"""Of how many steps and samples it is given numbers."""
 
 INSTEAD = (
     'remove the hook, put what it does into the network, or export with hooks="ignore" if the '
@@ -44,6 +49,27 @@ class Hooked:
     result: Any
 
 
+@dataclass(frozen=True)
+class _Hook:
+    """A hook of a module.
+
+    Attributes:
+        kind: what it is called.
+        call: the hook.
+        with_kwargs: whether it is given the keyword arguments, too.
+        before: whether it runs before the forward.
+    """
+
+    kind: str
+    call: Callable[..., Any]
+    with_kwargs: bool
+    before: bool
+
+    @property
+    def name(self) -> str:
+        return getattr(self.call, "__qualname__", type(self.call).__name__)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether something runs beside a module's forward. (Hooks of a backward pass don't.)"""
     return bool(module._forward_hooks or module._forward_pre_hooks)
@@ -54,115 +80,142 @@ def has_global_hooks() -> bool:
     return bool(of_torch._global_forward_hooks or of_torch._global_forward_pre_hooks)
 
 
-def complaints(hooked: Hooked, net: nn.Module, variables: tuple[str, ...]) -> Iterator[Complaint]:
-    """What the hooks of a module change, each named.
+def complaints(
+    calls: Sequence[Hooked], net: nn.Module, variables: Callable[[nn.Module], Sequence[str]]
+) -> Iterator[tuple[nn.Module, Complaint]]:
+    """What the hooks of a network's modules change, each named.
+
+    All are tried together, in the order of the calls: one may keep what another passes on.
 
     Args:
-        hooked: the call. Its signals give the shapes.
+        calls: the calls of modules with hooks. Their signals give the shapes.
         net: the network, which hooks must leave as it is.
-        variables: the attributes in which the module keeps its state.
+        variables: the attributes in which a module keeps its state.
     """
-    module = hooked.module
-    around: tuple[tuple[str, Any, Callable[..., Any], bool], ...] = (
-        *_hooks(of_torch._global_forward_pre_hooks, {}, "global forward pre-hook", before=True),
-        *_hooks(
-            module._forward_pre_hooks,
-            module._forward_pre_hooks_with_kwargs,
-            "forward pre-hook",
-            before=True,
-        ),
-        *_hooks(of_torch._global_forward_hooks, {}, "global forward hook", before=False),
-        *_hooks(
-            module._forward_hooks, module._forward_hooks_with_kwargs, "forward hook", before=False
-        ),
-    )
-    own = Snapshot.of_objects(hook for _, _, hook, _ in around)
+    hooks = [(hooked, hook) for hooked in calls for hook in _hooks_of(hooked.module)]
+    own = Snapshot.of_objects(hook.call for _, hook in hooks)
     network = Snapshot(net, lambda module: False)
-    tensors = dict((*module.named_parameters(), *module.named_buffers()))
-    numbers = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    effects = SideEffects(("torch", "nir_runtime"))
+    trial = _Trial(net, variables)
+    told: set[int] = set()
     try:
-        for kind, with_kwargs, hook, before in around:
-            what = _change(hook, hooked, variables, with_kwargs=with_kwargs, before=before)
-            if what is None:
-                what = _written_tensor(tensors, numbers) or _written_attribute(network)
-            if what is not None:
-                yield f"its {kind} {_name(hook)} {what}", INSTEAD
+        for call in range(CALLS):
+            trial.begin(10.0 ** (call % 4 - 1))
+            for hooked, hook in hooks:
+                if id(hook) in told:
+                    continue
+                with effects.watching():
+                    what = trial.change(hook, hooked)
+                trial.put_back()
+                what = what or _written_tensor(net, effects) or _written_attribute(network)
+                if what is not None:
+                    told.add(id(hook))
+                    yield hooked.module, (f"its {hook.kind} {hook.name} {what}", INSTEAD)
+                    effects.restore()
+                    network.restore()
     finally:
-        for name, tensor in tensors.items():
-            if not same(tensor.detach(), numbers[name]):
-                tensor.data.copy_(numbers[name])
+        effects.restore()
         network.restore()
         own.restore()
 
 
-def _hooks(
-    registered: Mapping[int, Callable[..., Any]],
+def _hooks_of(module: nn.Module) -> tuple[_Hook, ...]:
+    """All that runs beside a module's forward, in order."""
+    pre, behind = module._forward_pre_hooks, module._forward_hooks
+    return (
+        *_registered(of_torch._global_forward_pre_hooks, {}, "global forward pre-hook", True),
+        *_registered(pre, module._forward_pre_hooks_with_kwargs, "forward pre-hook", True),
+        *_registered(of_torch._global_forward_hooks, {}, "global forward hook", False),
+        *_registered(behind, module._forward_hooks_with_kwargs, "forward hook", False),
+    )
+
+
+def _registered(
+    hooks: Mapping[int, Callable[..., Any]],
     with_kwargs: Mapping[int, bool],
     kind: str,
-    *,
     before: bool,
-) -> Iterator[tuple[str, Any, Callable[..., Any], bool]]:
-    for key, hook in registered.items():
+) -> Iterator[_Hook]:
+    for key, hook in hooks.items():
         if not computes_weights(hook):
-            yield kind, bool(with_kwargs.get(key)), hook, before
+            yield _Hook(kind, hook, bool(with_kwargs.get(key)), before)
 
 
-def _name(hook: Callable[..., Any]) -> str:
-    return getattr(hook, "__qualname__", type(hook).__name__)
-
-
-def _written_tensor(
-    tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, torch.Tensor]
-) -> str | None:
-    """What a hook wrote into the module's tensors."""
-    for name, tensor in tensors.items():
-        if not same(tensor.detach(), numbers[name]):
-            return f"changes {name} of the module"
+def _written_tensor(net: nn.Module, effects: SideEffects) -> str | None:
+    """What a hook wrote into the network's tensors."""
+    if effects.any_written:
+        for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+            if not is_lazy(tensor) and effects.line_of_write(tensor) is not None:
+                return f"changes {name} of the network"
     return None
 
 
 def _written_attribute(network: Snapshot) -> str | None:
     """What a hook changed in the network, of what isn't its own."""
     for change in network.changes():
-        if not change.name.startswith(("_forward_hooks", "_forward_pre_hooks")):
-            return f"changes {change.name} of the network's {type(change.module).__name__}"
+        return f"changes {change.name} of the network's {type(change.module).__name__}"
     return None
 
 
-def _change(
-    hook: Callable[..., Any],
-    hooked: Hooked,
-    variables: tuple[str, ...],
-    *,
-    with_kwargs: bool,
-    before: bool,
-) -> str | None:
-    """What a hook changes; None if it only looks on."""
-    module = hooked.module
-    generator = torch.Generator().manual_seed(0)
-    kept = {name: getattr(module, name) for name in variables}
-    try:
-        for call in range(CALLS):
-            args, kwargs, result = (
-                _numbers(value, generator, 10.0 ** (call % 4 - 1))
-                for value in (hooked.args, dict(hooked.kwargs), hooked.result)
-            )
-            given = [args, *([kwargs] if with_kwargs else []), *([] if before else [result])]
-            copies = _numbers_again(given)
-            for name in variables:
-                setattr(module, name, _state_like(hooked, generator))
-            with torch.no_grad(), same_random_numbers():
-                returned = hook(module, *given)
-            if not same(given, copies):
-                return "writes into what the module is given or returns"
-            if returned is not None and not _is_the_same(returned, given, before):
-                return f"changes what the module {'is given' if before else 'returns'}"
-    except Exception as error:
-        return f"can't be tried on numbers: it raises {type(error).__name__}: {error}"
-    finally:
-        for name, value in kept.items():
+class _Trial:
+    """Hooks on random numbers, while all layers remember some."""
+
+    def __init__(self, net: nn.Module, variables: Callable[[nn.Module], Sequence[str]]) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+        self._scale = 1.0
+        self._found = {
+            (module, name): getattr(module, name)
+            for module in net.modules()
+            for name in variables(module)
+            if hasattr(module, name)
+        }
+
+    def begin(self, scale: float) -> None:
+        """Numbers of another size from here on."""
+        self._scale = scale
+
+    def change(self, hook: _Hook, hooked: Hooked) -> str | None:
+        """What a hook changes of what it is given and of the layers' states; None if nothing."""
+        args, kwargs, result = (
+            _numbers(value, self._generator, self._scale)
+            for value in (hooked.args, dict(hooked.kwargs), hooked.result)
+        )
+        given = [args, *([kwargs] if hook.with_kwargs else []), *([] if hook.before else [result])]
+        copies = _copied(given)
+        states = self._states_for(hooked)
+        before = _copied(states)
+        for (module, name), value in states.items():
             setattr(module, name, value)
-    return None
+        try:
+            with torch.no_grad(), same_random_numbers():
+                returned = hook.call(hooked.module, *given)
+        except Exception as error:
+            return f"can't be tried on numbers: it raises {type(error).__name__}: {error}"
+        for module, name in states:
+            if not same(getattr(module, name, None), before[module, name]):
+                whose = "the module" if module is hooked.module else f"a {type(module).__name__}"
+                return f"changes the state of {whose} ({name})"
+        if not same(given, copies):
+            return "writes into what the module is given or returns"
+        if returned is not None and not _is_the_same(returned, given, hook.before):
+            return f"changes what the module {'is given' if hook.before else 'returns'}"
+        return None
+
+    def put_back(self) -> None:
+        """Let the layers remember what they did."""
+        for (module, name), value in self._found.items():
+            setattr(module, name, value)
+
+    def _states_for(self, hooked: Hooked) -> dict[tuple[nn.Module, str], Any]:
+        """Random numbers for all states; those of the module that is called have its shape."""
+        like = next(_signals((hooked.result, hooked.args, hooked.kwargs)), None)
+        any_shape = torch.randn(4, generator=self._generator)
+        return {
+            (module, name): _numbers(like, self._generator, 1.0)
+            if module is hooked.module and like is not None
+            else any_shape.clone()
+            for module, name in self._found
+        }
 
 
 def _is_the_same(returned: Any, given: list[Any], before: bool) -> bool:
@@ -172,11 +225,6 @@ def _is_the_same(returned: Any, given: list[Any], before: bool) -> bool:
     args = given[0]
     wholly = returned if isinstance(returned, tuple) else (returned,)
     return same(wholly, args) or same(wholly, tuple(given))
-
-
-def _state_like(hooked: Hooked, generator: torch.Generator) -> Any:
-    first = next(iter(_signals((hooked.result, hooked.args, hooked.kwargs))), None)
-    return 0.0 if first is None else _numbers(first, generator, 1.0)
 
 
 def _signals(value: Any) -> Iterator[Signal]:
@@ -192,8 +240,13 @@ def _signals(value: Any) -> Iterator[Signal]:
 def _numbers(value: Any, generator: torch.Generator, scale: float) -> Any:
     """The same with random numbers in place of signals; spikes where there are spikes."""
     if isinstance(value, Signal):
-        # A hook takes any batch: two samples and two steps show what it does.
-        shape = (*(min(size, 2) for size in value.leading.shape), *value.features)
+        # A hook takes any batch: a few samples show what it does.
+        *time, batch = value.leading.shape
+        shape = (
+            *(min(size, MOST_STEPS) for size in time),
+            min(batch, MOST_SAMPLES),
+            *value.features,
+        )
         drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
         numbers = (drawn > 0.3).double() if value.binary else drawn * scale
         return numbers.to(value.device, value.dtype)
@@ -206,14 +259,14 @@ def _numbers(value: Any, generator: torch.Generator, scale: float) -> Any:
     return value
 
 
-def _numbers_again(value: Any) -> Any:
-    """A copy, with tensors of their own."""
+def _copied(value: Any) -> Any:
+    """A copy, with tensors of its own."""
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_numbers_again, value))
+        return type(value)(*map(_copied, value))
     if isinstance(value, (tuple, list)):
-        return type(value)(map(_numbers_again, value))
+        return type(value)(map(_copied, value))
     if isinstance(value, dict):
-        return {key: _numbers_again(item) for key, item in value.items()}
+        return {key: _copied(item) for key, item in value.items()}
     return value

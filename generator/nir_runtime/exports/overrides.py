@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import sysconfig
 import types
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import nir
+import torch
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from nir_runtime.exports.demands import Complaint
+from nir_runtime.exports.demands import Complaint, weights_of_hooks
 from nir_runtime.exports.places import class_name, within
 from nir_runtime.exports.preserving import same_random_numbers
+from nir_runtime.exports.states import Hidden
 from nir_runtime.target import Target
 
 _FUNCTIONS: tuple[type, ...] = (
@@ -27,8 +33,17 @@ _FUNCTIONS: tuple[type, ...] = (
     types.MethodType,
     functools.partial,
 )
+_TENSORS = (
+    torch.Tensor,
+    nn.Parameter,
+    nn.Buffer,
+    UninitializedParameter,
+    UninitializedBuffer,
+    Hidden,
+)
 _OF_TORCH = frozenset({"_compiled_call_impl"})
-"""What torch itself puts in place of a module's call, `module.compile()`: it computes the same."""
+"""Where torch puts a module's call, compiled by `module.compile()`: it computes the same. For the
+time of a trace, ours are there."""
 
 
 def replaced_methods(module: nn.Module) -> Iterator[Complaint]:
@@ -36,9 +51,9 @@ def replaced_methods(module: nn.Module) -> Iterator[Complaint]:
     cls = type(module)
     methods = _methods_of(cls)  # type: ignore[arg-type]
     if not methods.isdisjoint(vars(module)):
-        yield from (_replaced(n, cls.__name__) for n in vars(module) if n in methods)
+        yield from (replaced(n, cls.__name__) for n in vars(module) if n in methods)
     if not methods.isdisjoint(module._modules):
-        yield from (_replaced(n, cls.__name__) for n in module._modules if n in methods)
+        yield from (replaced(n, cls.__name__) for n in module._modules if n in methods)
 
 
 @functools.cache
@@ -56,7 +71,8 @@ def _of_class(cls: type, name: str) -> Any:
     return found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
 
 
-def _replaced(name: str, cls: str) -> Complaint:
+def replaced(name: str, cls: str) -> Complaint:
+    """What a class has under a name is something else."""
     return (
         f"its {name} was replaced: what it runs is no longer what a {cls} does",
         f"give the layer a class of its own and map that (mappings/README.md), or put back {name}",
@@ -67,21 +83,55 @@ def patched_class(target: Target, cls: type[nn.Module]) -> Iterator[Complaint]:
     """Methods that somebody else put into the framework's class."""
     for base in cls.__mro__:
         home = base.__module__.partition(".")[0]
-        if base in (object, nn.Module) or not within(base.__module__, (*target.packages, "torch")):
+        if base in (object, nn.Module) or home not in (*_top(target), "torch"):
             continue
+        folder = str(Path(inspect.getfile(sys.modules[home])).parent)
         for name, value in vars(base).items():
-            function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-            whose = getattr(inspect.unwrap(function), "__module__", home) or home
-            if isinstance(function, types.FunctionType) and whose.partition(".")[0] not in (
-                *(home, "torch", "nir_runtime"),
-                *_generated(function),
-            ):
-                yield _replaced(f"{base.__name__}.{name}", cls.__name__)
+            if not all(_is_of_a_package(code, folder) for code in _functions_of(value)):
+                yield replaced(f"{base.__name__}.{name}", cls.__name__)
 
 
-def _generated(function: types.FunctionType) -> Sequence[str]:
-    """Where a function comes from that has no file: `dataclasses` and `collections` make some."""
-    return ("", "builtins") if function.__code__.co_filename.startswith("<") else ()
+def _functions_of(value: Any) -> Iterator[Any]:
+    """The code behind what a class has under a name."""
+    if isinstance(value, (staticmethod, classmethod, types.MethodType)):
+        yield value.__func__
+    elif isinstance(value, property):
+        yield from (f for f in (value.fget, value.fset, value.fdel) if f is not None)
+    elif isinstance(value, (types.FunctionType, functools.partialmethod)) or (
+        hasattr(type(value), "__get__") and not isinstance(value, (type, nn.Module))
+    ):
+        yield value
+
+
+_OF_PYTHON = (types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType)
+
+
+def _is_of_a_package(code: Any, home: str) -> bool:
+    """Whether a function was written in the framework, in its folder, or in a library."""
+    if isinstance(code, (*_OF_PYTHON, types.BuiltinFunctionType, types.ClassMethodDescriptorType)):
+        return True
+    if not isinstance(code, types.FunctionType):
+        return within(type(code).__module__, ("builtins", "functools", "torch")) and not isinstance(
+            code, functools.partialmethod
+        )
+    while code is not None:
+        file = code.__code__.co_filename
+        if not file.startswith(("<", home)) and not _is_in_a_package(file):
+            return False
+        code = getattr(code, "__wrapped__", None)
+    return True
+
+
+@functools.cache
+def _is_in_a_package(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _package_folders())
+
+
+@functools.cache
+def _package_folders() -> tuple[str, ...]:
+    """Where torch, and what is installed beside it, and Python's library are; and our own code."""
+    paths = {sysconfig.get_paths()[name] for name in ("stdlib", "platlib", "purelib")}
+    return (*paths, str(Path(torch.__file__).parents[1]), str(Path(__file__).parents[2]))
 
 
 def other_functions(module: nn.Module) -> Iterator[Complaint]:
@@ -101,10 +151,26 @@ def other_functions(module: nn.Module) -> Iterator[Complaint]:
     taken = inspect.signature(cls.__init__).parameters
     suspects = {name: value for name, value in suspects.items() if name not in taken}
     made = new_layer(cls) if suspects else None
+    usual = {} if made is None else vars(made)
     for name, value in suspects.items():
-        usual = getattr(made, name, None) if made is not None else None
-        if made is not None and _underlying(usual) is not _underlying(value):
-            yield _replaced(name, cls.__name__)
+        other = name in usual and _underlying(usual[name]) is not _underlying(value)
+        if other or (name in usual and _is_anothers(module, value)):
+            yield replaced(name, cls.__name__)
+
+
+def tensors_of_another_kind(module: nn.Module) -> Iterator[Complaint]:
+    """Parameters and buffers of a class of tensors that may compute something else."""
+    for name, tensor in (
+        *module._parameters.items(),
+        *module._buffers.items(),
+        *vars(module).items(),
+    ):
+        if isinstance(tensor, torch.Tensor) and type(tensor) not in _TENSORS:
+            yield (
+                f"its {name} is a {class_name(type(tensor))}, a tensor of a class of its own that "
+                "may compute something else",
+                f"make {name} a plain tensor",
+            )
 
 
 def _is_own(module: nn.Module, value: Any) -> bool:
@@ -120,6 +186,12 @@ def _underlying(value: Any) -> Any:
     if isinstance(value, functools.partial):
         return value.func
     return getattr(value, "__func__", value)
+
+
+def _is_anothers(module: nn.Module, value: Any) -> bool:
+    """Whether a method is bound to another layer."""
+    bound = getattr(value, "__self__", module)
+    return isinstance(bound, nn.Module) and bound is not module
 
 
 def new_layer(cls: type[nn.Module]) -> nn.Module | None:
@@ -157,13 +229,7 @@ def inner_modules(
         if inner is None:
             continue
         yield from replaced_methods(inner)
-        for path, deeper in inner.named_modules() if inner._modules else (("", inner),):
-            if deeper._forward_hooks or deeper._forward_pre_hooks:
-                where = f"{name}.{path}" if path else name
-                yield (
-                    f"has hooks on its {where}, which may change what it computes",
-                    f"remove the hooks of {where}",
-                )
+        yield from ((f"its {name} {what}", advice) for what, advice in weights_of_hooks(inner))
         if type(inner) in target.exporters:
             node = convert(inner)
             if node is None or not any(is_equal(node, other) for other in nodes):

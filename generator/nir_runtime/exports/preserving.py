@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +42,12 @@ def same_random_numbers() -> Iterator[None]:
         try:
             yield
         finally:
-            if not _are_equal(arrays, np.random.get_state()):
+            if not same_state(arrays, np.random.get_state()):
                 np.random.set_state(arrays)
             if random.getstate() != python:
                 random.setstate(python)
 
 
-def _are_equal(a: object, b: object) -> bool:
-    return repr(a) == repr(b) and all(map(np.array_equal, a, b))  # type: ignore[call-overload]
+def same_state(a: Any, b: Any) -> bool:
+    """Whether NumPy would draw the same numbers in two states of its."""
+    return all(map(np.array_equal, a, b))

@@ -185,7 +185,6 @@ class Written:
             return False
         if not isinstance(value, Signal) or tensor.shape[1:] != value.shape:
             return False
-        buffer = self._written.setdefault(id(tensor), _Buffer(tensor, tensor._version))
         if not value.binary and torch.promote_types(tensor.dtype, value.dtype) != tensor.dtype:
             raise Unsupported(
                 f"writes a signal of {value.dtype} into a tensor of {tensor.dtype}, and rounds it",
@@ -193,6 +192,7 @@ class Written:
             )
         # As it is now: the forward may change its own.
         step = value.handed_on() if isinstance(value, Held) else value.copy()
+        buffer = self._written.setdefault(id(tensor), _Buffer(tensor, tensor._version))
         buffer.steps[range(len(tensor))[first]] = step
         return True
 

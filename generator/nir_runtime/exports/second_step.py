@@ -37,6 +37,12 @@ def kept_between(between: Snapshot, place: Callable[[nn.Module | None], str]) ->
         )
 
 
+def named(found: Snapshot, place: Callable[[nn.Module | None], str]) -> Iterator[str]:
+    """What isn't what it was found as, `mid.acc`."""
+    for change in found.changes():
+        yield f"{place(change.module)}.{change.name}" if change.module else change.name
+
+
 def from_before(found: Change | None, place: Callable[[nn.Module | None], str]) -> Problem:
     """A value of the step before that a forward reads again."""
     module, name = (found.module, found.name) if found else (None, "a variable of its own")

@@ -7,15 +7,20 @@ A trace sees the operations on signals. Beside them a forward may write into its
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from nir_runtime.exports.places import calling_line
+from nir_runtime.exports.preserving import same_state
+from nir_runtime.exports.snapshots import same
 
 _SHARING = frozenset(
     {
@@ -35,22 +40,28 @@ class SideEffects:
     """What was seen.
 
     Attributes:
-        written: by their memory's address, the lines that wrote into tensors.
-        draws: the lines that drew random numbers.
-        shared: tensors whose memory was given away, with their numbers before.
+        not_users: packages whose code is not the user's, so that lines of others are named.
+        place: tells which module runs.
+        draws: the places and lines that drew random numbers.
     """
 
     not_users: Sequence[str]
-    written: dict[int, str] = field(default_factory=dict)
-    draws: list[str] = field(default_factory=list)
-    shared: list[tuple[torch.Tensor, torch.Tensor, str]] = field(default_factory=list)
+    place: Callable[[], str] = lambda: ""
+    draws: dict[tuple[str, str], None] = field(default_factory=dict)
+    _before: dict[int, tuple[torch.Tensor, torch.Tensor, str]] = field(default_factory=dict)
+    _moved: list[tuple[torch.Tensor, torch.Tensor, str]] = field(default_factory=list)
     _quiet: int = 0
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, what runs is watched."""
+        """Inside, what runs is watched; afterwards, random numbers of Python and NumPy too."""
+        python, arrays = random.getstate(), np.random.get_state()
         with _Dispatched(self), _Called(self):
             yield
+        if random.getstate() != python:
+            self.draws[self.place(), "by Python's random"] = None
+        if not same_state(np.random.get_state(), arrays):
+            self.draws[self.place(), "by numpy.random"] = None
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -61,34 +72,65 @@ class SideEffects:
         finally:
             self._quiet -= 1
 
+    def others(self) -> Iterator[str]:
+        """The modes of others that tensors' functions and operations go through now."""
+        functions = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        modes = (*functions, *_get_current_dispatch_mode_stack())
+        return (type(mode).__name__ for mode in modes if not isinstance(mode, _HARMLESS))
+
+    @property
+    def any_written(self) -> bool:
+        """Whether a tensor may have been written to."""
+        return bool(self._before or self._moved)
+
     def line_of_write(self, tensor: torch.Tensor) -> str | None:
         """Where a tensor was written to; None if it wasn't."""
-        if self.written and (line := self.written.get(_address(tensor))):
+        moved = (line for held, _, line in self._moved if held is tensor)
+        if (line := next(moved, None)) is not None:
             return line
-        for shared, before, line in self.shared:
-            if _address(shared) == _address(tensor) and not torch.equal(shared, before):
-                return line
-        return None
+        if tensor.is_meta or (found := self._before.get(_address(tensor))) is None:
+            return None
+        held, before, line = found
+        return None if same(held, before) else line
+
+    def restore(self) -> None:
+        """Put back the numbers that were written over."""
+        for tensor, before, _ in reversed(self._moved):
+            tensor.data = before
+        for tensor, before, _ in self._before.values():
+            if not same(tensor, before):
+                tensor.copy_(before)
 
     def dispatched(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Note an operation on tensors that hold numbers."""
+        """Note an operation on tensors that hold numbers, before it is done."""
         if self._quiet:
             return
         if torch.Tag.nondeterministic_seeded in func.tags:
-            self.draws.append(calling_line(self.not_users))
+            self.draws[self.place(), calling_line(self.not_users)] = None
         if func._schema.is_mutable:
             for tensor in _written(func, args, kwargs):
-                self.written.setdefault(_address(tensor), calling_line(self.not_users))
+                self._keep(tensor)
 
     def called(self, func: Callable[..., Any], args: Sequence[Any]) -> None:
         """Note a function of tensors that doesn't get as far as an operation."""
         if self._quiet or not args or type(args[0]) not in (torch.Tensor, torch.nn.Parameter):
             return
         if func in _SHARING:
-            tensor = args[0].detach()
-            self.shared.append((tensor, tensor.clone(), calling_line(self.not_users)))
-        elif func is torch.Tensor.data.__set__:  # type: ignore[attr-defined]
-            self.written.setdefault(_address(args[0]), calling_line(self.not_users))
+            with self.quiet():
+                self._keep(args[0].detach())
+        elif getattr(func, "__name__", "") == "__set__" and func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            self._moved.append((args[0], args[0].data, calling_line(self.not_users)))
+
+    def _keep(self, tensor: torch.Tensor) -> None:
+        """Keep all numbers in the memory that a tensor looks at."""
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            return
+        with torch._C.DisableTorchFunctionSubclass(), self.quiet():
+            whole = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            whole.set_(tensor.untyped_storage())
+            if _address(tensor) not in self._before:
+                line = calling_line(self.not_users)
+                self._before[_address(tensor)] = whole, whole.clone(), line
 
 
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
@@ -139,3 +181,7 @@ class _Called(TorchFunctionMode):
     ) -> Any:
         self._seen.called(func, args)
         return func(*args, **(kwargs or {}))
+
+
+_HARMLESS = (_Dispatched, _Called, DeviceContext)
+"""Ours, and the one that says where new tensors are made."""

@@ -11,10 +11,13 @@ objects.
 
 from __future__ import annotations
 
+import array
 import collections
 import collections.abc
 import contextvars
+import ctypes
 import functools
+import pickle
 import random
 import sys
 import threading
@@ -152,38 +155,42 @@ class Snapshot:
         """Keep what was found, and find what it leads to."""
         while self._pending and len(self._known) < MOST_OBJECTS:
             value, owner, name = self._pending.popleft()
-            if isinstance(value, _PLAIN) or id(value) in self._known:
+            if issubclass(type(value), _PLAIN) or id(value) in self._known:
                 continue
             self._known.add(id(value))
-            kept = self._keeping(value, owner, name)
-            if kept is not None:
-                self._kept.append(kept)
-                self._pending.extend(
-                    (inner, owner, _joined(name, part)) for part, inner in kept.parts()
-                )
+            try:
+                found = [k for k in self._keeping(value, owner, name) if k is not None]
+                inside = [(inner, owner, _joined(name, p)) for k in found for p, inner in k.parts()]
+            except Exception:  # an object that can't be looked into
+                continue
+            self._kept += found
+            self._pending += inside
 
-    def _keeping(self, value: Any, owner: nn.Module | None, name: str) -> _Kept | None:
-        """How to keep an object; None where there is nothing to keep."""
-        for kinds, keep in _CONTAINERS_KEPT:
-            if isinstance(value, kinds):
-                return keep(value, owner, name)
-        if isinstance(value, Signal):
-            return None
-        if isinstance(value, nn.Module):
+    def _keeping(self, value: Any, owner: nn.Module | None, name: str) -> Iterator[_Kept | None]:
+        """How to keep an object: by its kind, and by its attributes if it has some."""
+        kind = type(value)  # some say in `__class__` that they are something else
+        if issubclass(kind, Signal):
+            return
+        if issubclass(kind, nn.Module):
             self.unregistered.append(value)
-            return None
-        if isinstance(value, type):
+            yield _Layer(value, owner, name)
+            return
+        if issubclass(kind, type):
             self._keep_code_of(value, owner)
-            return None
-        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            return
+        if issubclass(kind, (types.FunctionType, types.MethodType, functools.partial)):
             self._keep_code(value, owner, name)
-            return None
-        for kinds, keep in _KEPT:
-            if isinstance(value, kinds):
-                return keep(value, owner, name)
-        if isinstance(value, collections.abc.Iterator) or self._holds_data(type(value)):
-            return _object(value, owner, name)
-        return None
+            return
+        keep = next((keep for kinds, keep in _KEPT if issubclass(kind, kinds)), None)
+        if keep is not None:
+            yield keep(value, owner, name)
+            if kind.__module__ not in sys.stdlib_module_names or issubclass(kind, torch.Tensor):
+                yield from _attributes(value, owner, name)
+        elif issubclass(kind, collections.abc.Iterator):
+            yield _Pickled(value, owner, name)
+        elif self._holds_data(kind):
+            attributes = list(_attributes(value, owner, name))
+            yield from attributes or [_Pickled(value, owner, name)]
 
     def _holds_data(self, cls: type) -> bool:
         """Whether the objects of a class are looked into."""
@@ -300,7 +307,10 @@ class _Kept:
 
     def is_changed(self) -> bool:
         """Whether something else is in it."""
-        return not same(self.before, self.content())
+        try:
+            return not same(self.before, self.content())
+        except Exception:  # what can't be compared tells nothing
+            return False
 
     def changed(self) -> Iterator[str]:
         """The names of what is something else."""
@@ -329,14 +339,17 @@ class _Named(_Kept):
 
 
 class _Attributes(_Named):
-    """An object's attributes, as a `__dict__` holds them."""
+    """An object's attributes, as a `__dict__` holds them, and its class."""
 
     def content(self) -> dict[str, Any]:
-        return dict(self.value.__dict__)
+        return {**self.value.__dict__, "__class__": type(self.value)}
 
     def restore(self) -> None:
-        self.value.__dict__.clear()
-        self.value.__dict__.update(self.before)
+        if type(self.value) is not self.before["__class__"]:
+            object.__setattr__(self.value, "__class__", self.before["__class__"])
+        attributes = self.value.__dict__
+        attributes.clear()
+        attributes.update((n, v) for n, v in self.before.items() if n != "__class__")
 
 
 class _Layer(_Attributes):
@@ -351,7 +364,7 @@ class _Layer(_Attributes):
 
     def is_changed(self) -> bool:
         try:
-            return bool(self.value.__dict__ != self.before) or any(
+            return bool(self.content() != self.before) or any(
                 container != content for _, container, content in self.containers
             )
         except Exception:  # two tensors that aren't one can't be compared so
@@ -518,7 +531,10 @@ class _Tensor(_Kept):
             return self.value.detach().clone()
 
     def is_changed(self) -> bool:
-        return not same(self.before, self.value.detach())
+        try:
+            return not same(self.before, self.value.detach())
+        except Exception:  # some tensors can't be compared
+            return False
 
     def restore(self) -> None:
         # Writing marks a tensor as changed for autograd, so only what did change is written.
@@ -527,6 +543,17 @@ class _Tensor(_Kept):
                 self.value.set_(self.before.clone())
             else:
                 self.value.copy_(self.before)
+
+
+class _Gradient(_Named):
+    """What autograd keeps with a tensor."""
+
+    def content(self) -> dict[str, Any]:
+        return {"grad": self.value.grad, "requires_grad": self.value.requires_grad}
+
+    def restore(self) -> None:
+        self.value.requires_grad_(self.before["requires_grad"])
+        self.value.grad = self.before["grad"]
 
 
 class _Array(_Kept):
@@ -540,13 +567,13 @@ class _Array(_Kept):
 
 
 class _Bytes(_Kept):
-    """A bytearray, or an `array.array`."""
+    """What gives others its memory: a bytearray, an `array.array`, a ctypes array."""
 
     def content(self) -> Any:
-        return self.value[:]
+        return bytes(memoryview(self.value).cast("B"))
 
     def restore(self) -> None:
-        self.value[:] = self.before
+        memoryview(self.value).cast("B")[:] = self.before
 
 
 class _Cell(_Kept):
@@ -619,7 +646,7 @@ class _Pickled(_Kept):
 
     def content(self) -> Any:
         try:
-            return self.value.__reduce__()
+            return pickle.dumps(self.value)
         except Exception:  # what can't be pickled can't be looked into
             return None
 
@@ -627,13 +654,14 @@ class _Pickled(_Kept):
         return not same(self.before, self.content())
 
 
-def _object(value: Any, owner: nn.Module | None, name: str) -> _Kept:
-    """How an object of a user's class is kept."""
+def _attributes(value: Any, owner: nn.Module | None, name: str) -> Iterator[_Kept]:
+    """The attributes of an object, in its `__dict__` and in slots; a tensor's gradient."""
     if hasattr(value, "__dict__"):
-        return _Attributes(value, owner, name)
+        yield _Attributes(value, owner, name)
     if any(map(_slots_of, type(value).__mro__)):
-        return _Slots(value, owner, name)
-    return _Pickled(value, owner, name)
+        yield _Slots(value, owner, name)
+    if isinstance(value, torch.Tensor) and value.is_leaf:
+        yield _Gradient(value, owner, name)
 
 
 def _small(value: Any, owner: nn.Module | None, name: str, keep: type[_Kept]) -> _Kept | None:
@@ -667,19 +695,19 @@ _CONTAINERS = (dict, list, set, collections.deque)
 _REGISTRIES = ("_parameters", "_buffers", "_modules", "_memories", "_non_persistent_buffers_set")
 
 _Keeping = Callable[[Any, "nn.Module | None", str], "_Kept | None"]
-_CONTAINERS_KEPT: tuple[tuple[Any, _Keeping], ...] = (
+_KEPT: tuple[tuple[Any, _Keeping], ...] = (
     (dict, _Mapping),
     ((list, collections.deque), _Sequence),
     (set, _Set),
     ((tuple, frozenset), _Fixed),
-)
-_KEPT: tuple[tuple[Any, _Keeping], ...] = (
     (torch.Tensor, _tensor),
     (np.ndarray, _array),
+    (random.SystemRandom, lambda value, owner, name: None),
     ((random.Random, np.random.Generator, np.random.RandomState, torch.Generator), _Random),
     (types.GeneratorType, _Generator),
     ((weakref.ref, contextvars.ContextVar, threading.local), _Reference),
-    (bytearray, _Bytes),
+    ((bytearray, array.array, memoryview, ctypes.Array, ctypes.Structure), _Bytes),
+    (ctypes._SimpleCData, _Bytes),
     (types.SimpleNamespace, _Attributes),
     (types.CellType, _Cell),
 )
@@ -699,7 +727,7 @@ def same(a: Any, b: Any, depth: int = 6) -> bool:
     if isinstance(a, torch.Tensor):
         return _same_tensors(a, b)
     if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        return _same_arrays(a, b, depth)
     if isinstance(a, float):
         return a == b or (a != a and b != b)
     if isinstance(a, _PLAIN):
@@ -719,6 +747,16 @@ def same(a: Any, b: Any, depth: int = 6) -> bool:
     if hasattr(a, "__dict__") and not isinstance(a, (type, nn.Module)):
         return same(a.__dict__, b.__dict__, depth - 1)
     return False
+
+
+def _same_arrays(a: Any, b: Any, depth: int) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.kind == "O":
+        return same(a.tolist(), b.tolist(), depth)
+    if a.dtype.kind in "fc":
+        return bool(np.array_equal(a, b, equal_nan=True))
+    return bool(a.tobytes() == b.tobytes())
 
 
 def _closed(function: types.FunctionType) -> list[Any]:

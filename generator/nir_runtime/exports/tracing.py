@@ -31,7 +31,7 @@ from torch import fx, nn
 from nir_runtime.contract import shapes
 from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.contract.primitives import SPIKING
-from nir_runtime.errors import ExportRefused, InvalidArgument
+from nir_runtime.errors import ExportRefused, InvalidArgument, Problem
 from nir_runtime.exports import (
     containers,
     demands,
@@ -131,12 +131,17 @@ def _traced(
 ) -> Trace:
     examples = examples_of(target, net, example_input, layout)
     step = _Step(_Modules(target, net), layout, dt, options)
-    with preserved(net, step.modules.runs_users_code, target.packages) as found, torch.no_grad():
+    with (
+        preserved(net, step.modules.runs_users_code, target.packages) as found,
+        torch.no_grad(),
+        contextlib.ExitStack() as written,
+    ):
         tracer = _Tracer(step)
+        written.callback(tracer.effects.restore)
         try:
             traced = tracer.run(examples, found)
             if step.modules.has_users_code:
-                _demand_the_same_again(tracer, traced, examples, found)
+                _demand_the_same_again(tracer, traced, examples, found, written)
         except ExportRefused as refusal:
             refusal.converted = tracer.record.finish()
             raise
@@ -144,21 +149,28 @@ def _traced(
 
 
 def _demand_the_same_again(
-    tracer: _Tracer, traced: Trace, examples: Examples, found: Snapshot
+    tracer: _Tracer,
+    traced: Trace,
+    examples: Examples,
+    found: Snapshot,
+    written: contextlib.ExitStack,
 ) -> None:
     """Refuse a network whose second step, from where the first left off, is another one."""
     step = tracer.step
     net, target = step.modules.net, step.modules.target
     between = Snapshot(net, step.modules.runs_users_code, target.packages, layers=False)
     second = _Tracer(step, earlier=_Earlier(tracer, between))
+    written.callback(second.effects.restore)
     tracer.later = second
     again = second.run(examples, found)
     complaints = second.complaints
     complaints.take(second_step.kept_between(between, complaints.place_or_network))
     difference = second_step.difference(traced, again)
     if difference is not None and not complaints.problems:
+        changed = "; ".join(dict.fromkeys(second_step.named(found, complaints.place_or_network)))
         complaints.note(
-            f"its second step differs from the first: {difference}",
+            f"its second step differs from the first: {difference}"
+            + (f"; the first changed {changed}" if changed else ""),
             "let each call compute the same of its input, whatever the time and whatever came "
             "before; random numbers and counters belong outside of the forward",
         )
@@ -285,8 +297,8 @@ class _Tracer:
         self.record = Recording(inputs=0)
         not_users = ("torch", "nir", "nir_runtime", *target.packages)
         self.complaints = Complaints(self.net, not_users)
-        self.effects = side_effects.SideEffects(not_users)
-        self.hidden = HiddenStates(target, self)
+        self.effects = side_effects.SideEffects(not_users, self.complaints.current)
+        self.hidden: HiddenStates = HiddenStates(target, earlier.tracer.hidden if earlier else None)
         self.first_calls = unchanging.FirstCalls()
         self.hooked: list[hooks.Hooked] = []
         self.skipped: dict[str, nn.Module] = {}
@@ -333,6 +345,9 @@ class _Tracer:
     def _observed(self, found: Snapshot, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network returns; where a user's code runs, that is watched."""
         modules = (*self.net.modules(), *found.unregistered)
+        for module in modules:
+            if (own := vars(module).get(_OWN_CALL)) is not None and not _is_compiled(own):
+                self._problem_of(module, overrides.replaced("its call", type(module).__name__))
         with _called_by(self.call, modules), self._others_refused():
             if not self.step.modules.has_users_code:
                 return self.call(self.net, args, kwargs)
@@ -369,17 +384,15 @@ class _Tracer:
         """Note what the forward did besides what its signals show."""
         if self.step.modules.has_users_code:
             self._account_for_layers(found)
-        if self.options.hooks == "check" and not self.earlier:
-            for hooked in self.hooked:
-                variables = memory(self.target, hooked.module)
-                with self.complaints.inside(hooked.module):
-                    for complaint in hooks.complaints(hooked, self.net, variables):
-                        self.problem(*complaint)
+        if self.hooked and self.options.hooks == "check" and not self.earlier:
+            variables = functools.partial(memory, self.target)
+            for module, complaint in hooks.complaints(self.hooked, self.net, variables):
+                self._problem_of(module, complaint)
 
     def _account_for_layers(self, found: Snapshot) -> None:
         """Note what the forward did to layers, and to nobody's numbers."""
         sequence = self.rounds.most > 1 or self.layout.axes > 1
-        for layer, complaint in self.hidden.left(whole_sequence=sequence):
+        for layer, complaint in self.hidden.left():
             self._problem_of(layer, complaint)
         through = self.step.modules.is_traced_through
         for change in found.changes():
@@ -388,8 +401,10 @@ class _Tracer:
         for layer in self.step.modules.layers:
             for complaint in unchanging.written_tensors(layer, self.effects):
                 self._problem_of(layer, complaint)
-        for line in dict.fromkeys(self.effects.draws):
-            self.problem(f"its forward draws random numbers ({line})", demands.NOT_RANDOM)
+        self.complaints.take(
+            Problem(place, f"its forward draws random numbers ({line})", demands.NOT_RANDOM)
+            for place, line in self.effects.draws
+        )
         if self.earlier:
             for layer in self.rounds.dropped(whole_sequence=sequence):
                 self._problem_of(layer, demands.dropped_state(layer))
@@ -544,6 +559,9 @@ class _Tracer:
         self, module: nn.Module, x: Signal, chain: Chain | None
     ) -> Iterator[Complaint]:
         """What is wrong with the modules inside of a layer."""
+        for inner in module.modules() if module._modules else ():
+            if inner is not module and hooks.has_hooks(inner):
+                self.hooked.append(hooks.Hooked(inner, (x,), {}, x.copy()))
         inside = module._modules and not isinstance(module, Normalized)
         if chain is None or not inside or module is not self._system(module):
             return iter(())
@@ -630,6 +648,8 @@ class _Tracer:
 
     def _behind(self, call: Call, x: Signal, features: Shape) -> Signal:
         """The signal behind a node that reads `x`."""
+        if isinstance(call.node, nir.Delay):
+            x.memory.tensors += 1  # it keeps what it is given
         return x.successor(
             features,
             self.record.add(call),
@@ -673,22 +693,33 @@ class _Tracer:
             yield demands.UNREGISTERED
         if _autocast(x.device.type):
             yield demands.AUTOCAST
+        for mode in self.effects.others():
+            yield demands.under(mode)
         yield from demands.wrong_axes(self.target, self.layout, module, x)
         yield from demands.weights_of_hooks(module)
         if isinstance(self._exporter(module), Refused):
             return  # what the mapping says of the class is enough
         yield from self._class_complaints(type(module))
+        yield from self._inner_class_complaints(module)
         yield from overrides.replaced_methods(module)
+        yield from overrides.tensors_of_another_kind(module)
         if type(module) in self.target.exporters:
             yield from overrides.other_functions(module)
         if self.step.modules.has_users_code:
-            yield from self.first_calls.complaints(module, memory(self.target, module))
+            yield from self.first_calls.complaints(module, self.hidden.names(module))
+            yield from unchanging.written_tensors(module, self.effects)
 
     def _class_complaints(self, cls: type[nn.Module]) -> list[Complaint]:
         """What is wrong with a layer's class."""
         if cls not in self.step.checked:
             self.step.checked[cls] = list(overrides.patched_class(self.target, cls))
         return self.step.checked[cls]
+
+    def _inner_class_complaints(self, module: nn.Module) -> Iterator[Complaint]:
+        """What is wrong with the classes of the modules inside of a layer."""
+        for inner in module._modules.values():
+            if inner is not None:
+                yield from self._class_complaints(type(inner))
 
     def _demand_of_this_step(self, signals: Sequence[Signal]) -> None:
         """Stop where a forward reads what the step before left."""
@@ -734,7 +765,11 @@ class _Tracer:
         result = states.operate(function, args, kwargs)
         if result is not None:
             return result
-        refusal = Unsupported(*refusing.COMPUTES_WITH_STATE)
+        what, advice = refusing.COMPUTES_WITH_STATE
+        held = next(x for x in signals_in((args, kwargs)) if isinstance(x, Held))
+        refusal = Unsupported(
+            f"{what} ({self.complaints.place(held.layer)}.{held.variable})", advice
+        )
         return self._refused_operation(function, refusal, signals_in((args, kwargs)))
 
     def as_layer(self, name: str, layer: nn.Module, x: Signal) -> Signal:
@@ -937,6 +972,11 @@ def _called_by(
 
 
 _OWN_CALL = "_compiled_call_impl"
+
+
+def _is_compiled(call: Any) -> bool:
+    """Whether a module's own call is what `module.compile()` makes of it."""
+    return hasattr(call, "_torchdynamo_orig_callable")
 
 
 def _own_call(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from nir_runtime.exports.demands import Complaint
 from nir_runtime.exports.side_effects import SideEffects
+from nir_runtime.exports.signals import Signal
 from nir_runtime.exports.snapshots import same
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -43,18 +47,36 @@ def attributes(layer: nn.Module) -> dict[str, Any]:
     own = {name: value for name, value in vars(layer).items() if name not in _ASIDE}
     for registry in _REGISTRIES:
         own.update(vars(layer)[registry])
+    for path, inner in layer._modules.items():
+        if inner is not None:
+            own |= {f"{path}.{name}": value for name, value in attributes(inner).items()}
     return own
 
 
 def written_tensors(layer: nn.Module, effects: SideEffects) -> Iterator[Complaint]:
     """The tensors of a layer that a forward wrote into."""
-    if not (effects.written or effects.shared):
+    if not effects.any_written:
         return
-    for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+    for name, tensor in _tensors(layer):
         line = effects.line_of_write(tensor)
         if line is not None:
             what, advice = changed(name)
             yield f"{what} ({line})", advice
+
+
+def _tensors(layer: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of a layer, those in tuples and the like included."""
+    for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+        if not isinstance(tensor, Signal) and not is_lazy(tensor):
+            yield name, tensor
+    for name, value in vars(layer).items():
+        if name in _ASIDE:
+            continue
+        inside = value if isinstance(value, (tuple, list)) else (value,)
+        names = getattr(value, "_fields", None) or itertools.repeat("")
+        for field, item in zip(names, inside, strict=False):
+            if isinstance(item, torch.Tensor) and not isinstance(item, Signal):
+                yield (f"{name}.{field}" if field else name), item
 
 
 def changed(name: str) -> Complaint:
