@@ -377,6 +377,8 @@ class ImportSite:
         """Numbers for each neuron as a tensor; where all are equal one number, without axes: it is
         in double precision, and takes part in that of the layer's input."""
         held = compact(values)
+        if np.ndim(held) == 0:
+            numbers.demand_room(held, self.dtype)
         precision = self.dtype if np.ndim(held) else torch.float64
         return numbers.as_tensor(held, precision, self.device)
 

@@ -45,7 +45,8 @@ class ReadState(building.ReadState):
         """The state that a later call may continue from."""
         state: building.State = dict.fromkeys(self.slots)  # takes its memory once; growing is slow
         for name, slots in self.slots.items():
-            state[name] = {s.key: vars(s.layer)["_memories"][s.attribute] for s in slots}
+            held = ((s.key, vars(s.layer)["_memories"][s.attribute]) for s in slots)
+            state[name] = {k: v.copy() if type(v) is list else v for k, v in held}
         return state
 
 

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from nir_runtime import numbers
 from nir_runtime.arguments import wrong_dt
 from nir_runtime.arrays import Unshared
 from nir_runtime.collecting import uncollected
 from nir_runtime.contract import order, shapes
+from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.contract.nesting import Flat, thin_copy, without_ports
 from nir_runtime.contract.order import Plan
 from nir_runtime.contract.reference import Remembering
@@ -251,8 +253,13 @@ class _Importing:
             try:
                 layer = importer(site.node, site)
                 site.demand_plain()
+                _demand_room(layer, self.dtype)
             except LayerUnfit as reason:
                 unfit += reason.problems
+                site.forget()
+                continue
+            except OverflowError as overflow:
+                unfit.append(Problem(site.path, str(overflow), "import with a wider dtype"))
                 site.forget()
                 continue
             layer = self._hosted(layer) if importer in reference else layer
@@ -290,6 +297,17 @@ class _Importing:
                 named = ", ".join(repr(name) for name in component[:12])
                 what = f"{self.target.name} can't hold nodes that feed each other: {named}"
                 yield Problem(self.flat.places[component[0]], what)
+
+
+def _demand_room(layer: nn.Module, dtype: torch.dtype) -> None:
+    """Raise an OverflowError for a layer with numbers that its tensors can't have."""
+    for held in vars(building.core(layer)).values():
+        if isinstance(held, float):
+            numbers.demand_room(held, dtype)
+    if isinstance(layer, Dynamics):
+        for name, tensor in layer.named_buffers(recurse=False):
+            if name.startswith("tau") and not bool(tensor.all()):
+                raise OverflowError(f"{name} is rounded to 0 in {dtype}")
 
 
 def _set_mode(target: Target, module: nn.Module, options: Mapping[str, Any]) -> None:
