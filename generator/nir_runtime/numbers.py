@@ -67,13 +67,35 @@ def as_tensor(
 
     Its memory is its own: the array's, where that is unshared and in the form that torch has, or
     else a copy.
+
+    Raises:
+        OverflowError: a number is too large for `dtype`.
     """
     if isinstance(array, Unshared) and array.flags.carray and array.dtype.isnative:
-        return torch.from_numpy(array).to(device=device, dtype=dtype)
+        return _holding(torch.from_numpy(array).to(device=device, dtype=dtype), array)
     values = np.asarray(array)
     if min(values.strides, default=0) < 0 or not values.dtype.isnative:  # torch has neither
         values = values.astype(values.dtype.newbyteorder("="), order="C")
-    return torch.tensor(values, dtype=dtype, device=device)
+    return _holding(torch.tensor(values, dtype=dtype, device=device), values)
+
+
+def _holding(tensor: torch.Tensor, values: npt.NDArray[Any]) -> torch.Tensor:
+    """A tensor of an array's values, if it has them all; a look at it, where its type reaches less
+    far than the array's."""
+    if not tensor.is_floating_point() or tensor.is_meta or not tensor.numel():
+        return tensor
+    if values.dtype.kind == "f" and np.finfo(values.dtype).max <= torch.finfo(tensor.dtype).max:
+        return tensor
+    if not all(math.isfinite(float(end)) for end in torch.aminmax(tensor.detach())):
+        demand_room(float(np.abs(values).max()), tensor.dtype)
+    return tensor
+
+
+def demand_room(value: float, dtype: torch.dtype) -> None:
+    """Raise an OverflowError for a number that is too large for a type."""
+    most = torch.finfo(dtype).max
+    if most < abs(value) < math.inf:
+        raise OverflowError(f"{value:g} does not fit {dtype}, which ends at {most:g}")
 
 
 def invert(guess: Any, *equations: Equation) -> Any:

@@ -404,6 +404,8 @@ class ImportSite(Features):
         held = compact(values)
         if not np.isfinite(held).all():
             raise self.unfit("the layer would have numbers that are infinite, or none")
+        if np.ndim(held) == 0:
+            numbers.demand_room(held, self.dtype)
         precision = self.dtype if np.ndim(held) else torch.float64
         return numbers.as_tensor(held, precision, self.device)
 

@@ -152,7 +152,10 @@ def changed_in_place(module: nn.Module, source: np.random.Generator) -> None:
     for layer in _layers(module):
         named = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
         held = [tensor for name, tensor in named if name != "graded_spikes_factor"]
-        held += [value for value in getattr(layer, "p", ()) if torch.is_tensor(value)]
+        p = getattr(layer, "p", None)  # a Norse cell's; all cells share one alpha
+        for field in set(getattr(p, "_fields", ())) - {"alpha"}:
+            value = getattr(p, field)
+            held += [value] if torch.is_tensor(value) else []
         for tensor in held:
             if tensor.is_floating_point():
                 tensor.data.mul_(float(source.uniform(0.8, 1.25)))

@@ -300,7 +300,9 @@ def test_it_stays_as_it_was() -> None:
 def test_training_mode_is_said() -> None:
     net = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.9), neuron.IFNode(v_threshold=0.5)).train()
     found = spikingjelly.export_to_nir(net, torch.rand(2, 4) * 3, verify=STEPS).report.verified
-    assert "run in evaluation mode" in str(found)
+    assert "run in evaluation mode, and in training mode before and after" in str(found)
+    found = spikingjelly.export_to_nir(net.eval(), torch.rand(2, 4) * 3, verify=3).report.verified
+    assert "training" not in str(found)
 
 
 def test_nothing_runs_without() -> None:

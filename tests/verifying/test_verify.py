@@ -23,7 +23,7 @@ from nir_exchange import reference, spikingjelly
 from nir_runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing
 from nir_runtime.verifying.verification import Agreement, Verification
 from tests.drawing import networks
-from tests.nodes import DT, any_graphs, inputs_for
+from tests.nodes import DT, any_graphs, inputs_for, single
 
 STEPS = 100
 
@@ -381,6 +381,79 @@ def test_nodes_that_only_one_has_are_told() -> None:
     assert found.agree
     assert "only the first has hidden" in found.notes
     assert "only the second has cells" in found.notes
+
+
+def two_outputs(*names: str, size: int = 4) -> nir.NIRGraph:
+    """A Scale with some Outputs."""
+    shape = np.array([size])
+    nodes = {"i": nir.Input({"input": shape}), "s": nir.Scale(np.ones(size))}
+    nodes |= {name: nir.Output({"output": shape}) for name in names}
+    return nir.NIRGraph(nodes, [("i", "s"), *(("s", name) for name in names)], type_check=False)
+
+
+class TestOutputsOfOneSide:
+    @pytest.mark.parametrize(
+        ("first", "second", "told"),
+        [
+            (("a", "b"), ("a",), "only the first has the Outputs b"),
+            (("a",), ("b", "a"), "only the second has the Outputs b"),
+            (("a", "b", "c"), ("c", "x"), "only the first has the Outputs b"),
+        ],
+    )
+    def test_they_do_not_agree(self, first: Any, second: Any, told: str) -> None:
+        found = nir_exchange.verify(two_outputs(*first), two_outputs(*second), dt=DT)
+        assert not found.agree
+        assert told in found.alone
+        assert told in str(found)
+        assert "differ over 200 steps" in found.title
+        assert found.to_dict()["agree"] is False
+        assert all(node.first is None for node in found.nodes)
+
+    def test_names_alone_make_no_difference(self) -> None:
+        assert nir_exchange.verify(two_outputs("a", "b"), two_outputs("b", "x"), dt=DT).agree
+
+    def test_another_shape(self) -> None:
+        other = two_outputs("a")
+        other.nodes["f"] = nir.Linear(np.ones((1, 4)))
+        other.nodes["a"] = nir.Output({"output": np.array([1])})
+        other.edges = [("i", "s"), ("s", "f"), ("f", "a")]
+        found = nir_exchange.verify(two_outputs("a"), other, dt=DT)
+        assert found.alone == (
+            "the Output a has the shape (4,) in the first and (1,) in the second",
+        )
+        assert not found.agree
+
+
+def test_that_it_was_in_training_mode_is_said() -> None:
+    net, x = convolutional().train(), images()
+    net[1].eval()
+    found = nir_exchange.verify(net, exported(net, x[0]), x, dt=DT)
+    assert found.agree
+    assert found.notes[-1] == (
+        "run in evaluation mode, and in training mode before and after: the network in SpikingJelly"
+    )
+    assert net.training
+    assert not net[1].training
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "counts"),
+    [((1 - 1e-12, 1 + 1e-12), (1, 0)), ((0.9, 1.1), (0, 1)), ((1 - 1e-12, 1.1), (0, 1))],
+)
+def test_what_rounding_explains(thresholds: Any, counts: Any) -> None:
+    """A potential of 1, and thresholds that are within rounding of it, or aren't."""
+    both = [
+        single(nir.IF(np.array([1 / DT]), np.array([threshold]), np.zeros(1)), 1)
+        for threshold in thresholds
+    ]
+    found = nir_exchange.verify(*both, np.ones((6, 1, 1)), dt=DT)
+    assert not found.agree
+    assert found.margins is not None
+    assert (found.margins.near, found.margins.far) == counts
+    assert found.margins.after > 3
+    assert found.margins.explained is (counts == (1, 0))
+    assert f"{counts[0]} by rounding (v is within 1e-09 of v_threshold)" in str(found)
+    assert found.to_dict()["margins"]["near"] == counts[0]
 
 
 class TestWhatWasFound:

@@ -108,6 +108,7 @@ def flatten(graph: nir.NIRGraph, place: str = "/node") -> tuple[Flat, list[Probl
                 nodes[level.names[local]] = node
                 places[level.names[local]] = f"{level.place}/nodes/{local}"
         edges += _edges(level, levels, problems)
+        problems += _unnamed(level)
         problems += _missing_ports(level)
         problems += _unfed(level)
     inputs, outputs = levels[""].ports(nir.Input), levels[""].ports(nir.Output)
@@ -193,7 +194,7 @@ def _flat_names(graph: nir.NIRGraph, prefix: str, taken: set[str]) -> dict[str, 
     """A name for each node that no node of another graph has; the outermost graph's stay."""
     names: dict[str, str] = {}
     for local in sorted(graph.nodes):
-        name = f"{prefix}.{local}" if prefix else local
+        name = f"{prefix}.{local}" if prefix else local or "_"  # "" is the outermost graph
         while name in taken:
             name += "_"
         taken.add(name)
@@ -254,6 +255,12 @@ def _port(
         what = f"can't say which of the {len(ports)} {kind.__name__} nodes of {local!r} it means"
         raise _WrongEdge(what, f"give the nested graph one {kind.__name__}")
     return ports[0]
+
+
+def _unnamed(level: _Level) -> Iterator[Problem]:
+    if "" in level.graph.nodes:
+        what = "a node is called '', which no file can hold"
+        yield Problem(f"{level.place}/nodes", what, "give it a name")
 
 
 def _missing_ports(level: _Level) -> Iterator[Problem]:

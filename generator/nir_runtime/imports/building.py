@@ -81,7 +81,8 @@ class LoadState(nn.Module):
         """Give the nodes named in `state` what it holds for them; the others keep theirs."""
         for name, values in _checked(state, self.slots).items():
             for slot in self.slots[name]:
-                setattr(slot.layer, slot.attribute, values[slot.key])
+                # What layers write into is theirs: the state that is given stays as it is.
+                setattr(slot.layer, slot.attribute, apart(values[slot.key]))
 
 
 class ReadState(nn.Module):
@@ -101,9 +102,15 @@ class ReadState(nn.Module):
     def forward(self) -> State:
         """The state that a later call may continue from."""
         return {
-            name: {slot.key: getattr(slot.layer, slot.attribute) for slot in slots}
+            name: {slot.key: apart(getattr(slot.layer, slot.attribute)) for slot in slots}
             for name, slots in self.slots.items()
         }
+
+
+def apart(value: Any) -> Any:
+    """A part of a state that a layer may go on writing into: SpikingJelly's Delay does, in a list.
+    Tensors it replaces."""
+    return value.copy() if type(value) is list else value
 
 
 class TakeState(nn.Module):

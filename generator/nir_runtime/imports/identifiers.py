@@ -10,9 +10,14 @@ from collections.abc import Iterable, Sequence
 
 from torch import fx, nn
 
-MODULE_RESERVED = frozenset(
-    {"self", *keyword.kwlist, *dir(builtins), *dir(fx.GraphModule(nn.Module(), fx.Graph()))}
+LOOKED_FOR = frozenset(
+    {"report", "dynamics", "step_mode", "backend", "reset", "reset_mem", "supported_backends"}
 )
+"""What we and frameworks look for on every module: a child of that name would be taken for it."""
+
+MODULE_RESERVED = LOOKED_FOR | {
+    "self", *keyword.kwlist, *dir(builtins), *dir(fx.GraphModule(nn.Module(), fx.Graph()))
+}  # fmt: skip
 """What a child of a GraphModule can't be called: it has such attributes, or can't be written."""
 
 PARAMETER_RESERVED = frozenset({"self", "state", *keyword.kwlist})

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from nir_runtime import numbers
 from nir_runtime.arguments import DEFAULT_DT, as_dt, wrong_dt
 from nir_runtime.arrays import Unshared
 from nir_runtime.collecting import uncollected
 from nir_runtime.contract import order, origin, shapes
+from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.contract.nesting import Flat, thin_copy, without_ports
 from nir_runtime.contract.order import Plan
 from nir_runtime.contract.reference import Remembering
@@ -271,6 +273,11 @@ class _Importing:
                 with np.errstate(all="ignore"):  # what has no value is unfit
                     layer = importer(site.node, site)
                 site.demand_plain()
+                _demand_room(layer, self.dtype)
+            except OverflowError as overflow:
+                unfit.append(Problem(site.path, str(overflow), "import with a wider dtype"))
+                site.forget()
+                continue
             except (LayerUnfit, ArithmeticError) as reason:
                 unfit += _reasons(reason, site)
                 site.forget()
@@ -317,6 +324,17 @@ def _reasons(reason: LayerUnfit | ArithmeticError, site: ImportSite) -> tuple[Pr
     if isinstance(reason, LayerUnfit):
         return reason.problems
     return site.unfit(f"the layer's parameters can't be computed: {reason}").problems
+
+
+def _demand_room(layer: nn.Module, dtype: torch.dtype) -> None:
+    """Raise an OverflowError for a layer with numbers that its tensors can't have."""
+    for held in vars(building.core(layer)).values():
+        if isinstance(held, float):
+            numbers.demand_room(held, dtype)
+    if isinstance(layer, Dynamics):
+        for name, tensor in layer.named_buffers(recurse=False):
+            if name.startswith("tau") and not bool(tensor.all()):
+                raise OverflowError(f"{name} is rounded to 0 in {dtype}")
 
 
 def _set_mode(target: Target, module: nn.Module, options: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from nir_runtime.contract.dynamics import Dynamics
 from nir_runtime.exports.places import class_name
 from nir_runtime.imports.normalized import Normalized
+from nir_runtime.numbers import as_array
 from nir_runtime.reports.report import Formula
 from nir_runtime.reports.shown import UNKNOWN, shown
 
@@ -66,7 +67,7 @@ def of_layer(rows: Iterable[Row], layer: nn.Module) -> Iterator[Formula]:
 
 def _without_torch(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return UNKNOWN if value.is_meta else value.detach().cpu().numpy()
+        return UNKNOWN if value.is_meta else as_array(value)
     return value
 
 

@@ -328,7 +328,7 @@ def _notes(exported: Exported, found: Watched) -> Iterator[str]:
     """What else is to be known of a comparison."""
     yield from found.notes
     if in_training(exported.net):
-        yield sides.TRAINING
+        yield "run in evaluation mode, and in training mode before and after"
 
 
 def _failure(exported: Exported, pair: Pair, ran: Ran, says: str) -> VerificationFailed:

@@ -22,6 +22,7 @@ class Pair:
         nodes: what both have and can be looked into, in the order of execution.
         outputs: by the Outputs of the first, those of the second.
         apart: which nodes only one of them has, or shows, in words.
+        alone: which Outputs only one of them has, or in another shape, in words.
     """
 
     sides: tuple[Side, Side]
@@ -29,6 +30,7 @@ class Pair:
     nodes: tuple[str, ...]
     outputs: Mapping[str, str]
     apart: tuple[str, ...]
+    alone: tuple[str, ...]
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -68,19 +70,24 @@ def pair_of(a: Side, b: Side) -> Pair:
     """
     inputs = _matched(a.inputs, b.inputs)
     problems = list(_wrong_inputs(a, b, inputs))
-    outputs = {m: n for m, n in _matched(a.outputs, b.outputs).items() if a.shape(m) == b.shape(n)}
+    matched = _matched(a.outputs, b.outputs)
+    outputs = {m: n for m, n in matched.items() if a.shape(m) == b.shape(n)}
     nodes = tuple(name for name in a.nodes if _shown(a, b, name))
     if not problems and not outputs and not nodes:
         what = "no node of one has the name and the shape of a node of the other"
         problems = [Problem("b", what, "compare networks that belong together")]
     if problems:
         raise InvalidArgument(problems)
-    return Pair((a, b), inputs, nodes, outputs, tuple(_apart(a, b, nodes)))
+    apart, alone = tuple(_apart(a, b, nodes)), tuple(_alone(a, b, matched))
+    return Pair((a, b), inputs, nodes, outputs, apart, alone)
 
 
 def _matched(a: Sequence[str], b: Sequence[str]) -> dict[str, str]:
-    """Those with the same names, if all have such; else in their order."""
-    return {name: name for name in a} if set(a) == set(b) else dict(zip(a, b, strict=False))
+    """Those with the same names; the others in their order, as far as both have some."""
+    first = [name for name in a if name not in b]
+    second = [name for name in b if name not in a]
+    others = dict(zip(first, second, strict=False))
+    return {name: others.get(name, name) for name in a if name in b or name in others}
 
 
 def _wrong_inputs(a: Side, b: Side, inputs: Mapping[str, str]) -> Iterator[Problem]:
@@ -107,6 +114,17 @@ def _apart(a: Side, b: Side, nodes: Sequence[str]) -> Iterator[str]:
         yield f"not compared, as the shapes differ: {listed(unlike)}"
     if hidden := [name for name in a.nodes if name in both and name not in {*nodes, *unlike}]:
         yield f"not compared, as no layer's output is theirs: {listed(hidden)}"
+
+
+def _alone(a: Side, b: Side, matched: Mapping[str, str]) -> Iterator[str]:
+    """What one network gives, and the other doesn't."""
+    for which, side, partners in (("first", a, matched), ("second", b, {*matched.values()})):
+        if lone := [name for name in side.outputs if name not in partners]:
+            yield f"only the {which} has the Outputs {listed(lone)}"
+    for first, second in matched.items():
+        if a.shape(first) != b.shape(second):
+            shapes = f"{a.shape(first)} in the first and {b.shape(second)} in the second"
+            yield f"the Output {first} has the shape {shapes}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -196,16 +196,9 @@ def evaluated(net: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-TRAINING = "the network was in training mode, and was run in evaluation mode"
-
-
 def in_training(net: nn.Module) -> bool:
-    """Whether a network, or a part of it, computes otherwise while it is trained."""
-    return any(module.training for module in net.modules() if isinstance(module, _OTHERWISE))
-
-
-_OTHERWISE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
-"""Layers that compute otherwise in training mode."""
+    """Whether a network, or a part of it, is in training mode."""
+    return any(module.training for module in net.modules())
 
 
 def side(

@@ -81,6 +81,7 @@ class Verification:
         notes: what else is to be known.
         traces: what was recorded to be plotted, if that was asked for.
         margins: how many of the numbers that differ do by rounding.
+        alone: which Outputs only one side has, or in another shape, in words.
     """
 
     sides: tuple[str, str]
@@ -95,11 +96,12 @@ class Verification:
     notes: tuple[str, ...] = ()
     traces: tuple[Trace, ...] = ()
     margins: Margins | None = None
+    alone: tuple[str, ...] = ()
 
     @property
     def agree(self) -> bool:
-        """Whether no number differs."""
-        return all(node.first is None for node in self.nodes)
+        """Whether both give the same Outputs, and no number differs."""
+        return not self.alone and all(node.first is None for node in self.nodes)
 
     @property
     def first(self) -> Agreement | None:
@@ -131,6 +133,7 @@ class Verification:
             yield "\n".join(self.notes)
 
     def _first_difference(self) -> Iterator[str]:
+        yield from self.alone
         if first := self.first:
             yield f"they differ first in {first.node} ({first.kind}), {first.quantity}"
             yield f"    {first.where}"

@@ -17,7 +17,7 @@ from nir_runtime.arguments import wrong_dt
 from nir_runtime.errors import FaintInputWarning, InvalidArgument, Problem, TimeStepWarning
 from nir_runtime.imports.building import graph_names
 from nir_runtime.verifying import inputs, sides
-from nir_runtime.verifying.pair import Pair, pair_of
+from nir_runtime.verifying.pair import Pair, listed, pair_of
 from nir_runtime.verifying.recording import recorded
 from nir_runtime.verifying.running import running
 from nir_runtime.verifying.sides import Converters, Opened, Side, Subject
@@ -86,9 +86,10 @@ def verify(
         input=says,
         nodes=found.nodes,
         cause=found.cause,
-        notes=(*found.notes, *traps),
+        notes=(*found.notes, *_modes(pair), *traps),
         traces=recorded(pair, given, found.nodes, progress) if traces else (),
         margins=found.margins,
+        alone=pair.alone,
     )
 
 
@@ -201,6 +202,13 @@ def _stimulus(pair: Pair, x: Any, run: Run) -> tuple[Mapping[str, Tensor], str]:
     scale = inputs.fitting_scale(lambda scale: _firing(pair, trial, scale), len(pair.spiking))
     says = f"normal numbers of mean 0.5 and deviation 1 (seed {run.seed}), times {scale:g}"
     return {name: values * scale for name, values in drawn.items()}, says
+
+
+def _modes(pair: Pair) -> Iterator[str]:
+    """That networks were run in another mode than they are in."""
+    training = [side.label for side in pair.sides if not side.ours and sides.in_training(side.net)]
+    if training:
+        yield f"run in evaluation mode, and in training mode before and after: {listed(training)}"
 
 
 def _firing(pair: Pair, x: Mapping[str, Tensor], scale: float) -> int:

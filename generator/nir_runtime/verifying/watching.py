@@ -207,6 +207,8 @@ class Watching:
             elif quiet:
                 yield f"these never fired: {listed(quiet)}"
         yield from self.pair.apart
+        if hidden := [names[0] for names, found in self.sent.items() if not found.compared]:
+            yield f"not compared, as a network returns more than its outputs: {listed(hidden)}"
 
 
 def _at_the_end(part: Tensor, common: int, steps: int) -> Tensor:
