@@ -84,7 +84,10 @@ REFUSED = {
     "a start": (LIF, "start: {v: v_reset}", "start: {v: 0}", "v starts at 0"),
     "a start that is NIR's": (
         "spikingjelly/simple_lif_node.yaml", "start: {v: 0}", "start: {v: v_reset}",
-        "the state starts where NIR has it",
+        "v starts where NIR has it",
+    ),
+    "a start beside one that is said to be elsewhere": (
+        "norse/lif.yaml", "float32(v_leak), i: 0}", "float32(v_leak), i: 1}", "i starts at 1",
     ),
     "a gain": (LIF, "gain: r / (", "gain: dt * r / (", "does not compute the LIF of `normalize`"),
     "a shift": (LIF, "shift: (v_leak - v_reset)", "shift: v_leak / 1", "of `normalize`"),
@@ -97,7 +100,8 @@ REFUSED = {
         "v_threshold > v_reset", "does not compute the CubaLIF of `normalize`",
     ),
     "a domain behind a gain": (
-        CELL, "tau_syn_inv: 1 / tau_syn\n", "tau_syn_inv: 0 / tau_syn\n", "makes no layer of any",
+        CELL, "tau_syn_inv: 1 / tau_syn\n", "tau_syn_inv: 0 / tau_syn\n",
+        "makes layers of no CubaLIF",
     ),
     "a reset": (
         LEAKY, "annotate: {reset: subtract_next}", "annotate: {reset: subtract}",
@@ -126,6 +130,27 @@ REFUSED = {
         LEAKY, 'beta < 1 and reset_mechanism != "none"', 'beta <= 1 and reset_mechanism != "none"',
         "overlap",
     ),
+    "a hole between cases, at an edge": (
+        LEAKY, 'when: beta == 1 and reset_mechanism == "none"',
+        'when: beta == 2 and reset_mechanism == "none"', "no case of `leak` applies to beta = 1",
+    ),
+    "a reset of a node that has none": (
+        LEAKY, '    - when: reset_mechanism == "none"\n',
+        '    - when: reset_mechanism == "none"\n      annotate: {reset: subtract}\n'
+        "      because: it is tried\n",
+        "has no reset `subtract`",
+    ),
+    "a threshold that is none": (
+        "spikingjelly/parametric_lif_node.yaml", "y = h >= v_threshold", "y = h >= h",
+        "does not compute the LIF",
+    ),
+    "a decay that is not clamped": (
+        "snntorch/synaptic.yaml", "h = clamp(beta, 0, 1) * mem", "h = beta * mem",
+        "does not compute the CubaLIF",
+    ),
+    "a parameter behind a gain": (
+        LEAKY, "beta: 1 - dt / tau", "beta: 1 - v_leak / tau", "of `normalize`",
+    ),
     "a chain": (LEAKY, "bind: {scale: graded_spikes_factor}", "bind: {scale: 1}", "does not"),
     "a way back": (
         "norse/lif_recurrent_cell.yaml", "recurrent_weights @ y", "recurrent_weights @ x",
@@ -149,6 +174,31 @@ REFUSED = {
         LIF, "y = h >= v_threshold", "y = h > v_threshold", "fires at its threshold, and",
     ),
 }  # fmt: skip
+
+
+FORMS = {
+    "a factor dt": (LIF, "gain: r / (", "gain: dt * r / (", "`gain: r / (v_threshold - v_reset)`"),
+    "a factor left out": (
+        LIF, "gain: r / (v_threshold - v_reset)", "gain: r", "`gain: r / (v_threshold - v_reset)`",
+    ),
+    "no shift": (
+        LIF, "shift: (v_leak - v_reset) / (v_threshold - v_reset)", "shift: 0",
+        "`shift: (v_leak - v_reset) / (v_threshold - v_reset)`",
+    ),
+    "seconds for steps": (LIF, "layer: {tau: tau / dt,", "layer: {tau: tau,", "`tau: tau / dt`"),
+    "a start": (
+        LIF, "  start: {v: (v_leak - v_reset) / (v_threshold - v_reset)}", "  start: {v: 0}",
+        "`v at first: (v_leak - v_reset) / (v_threshold - v_reset)`",
+    ),
+    "a decay": (LEAKY, "beta: 1 - dt / tau", "beta: dt / tau", "`beta: 1 - dt / tau`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", FORMS)
+def test_the_right_formula_of_a_normalization_is_told(wrong: str, tmp_path: Path) -> None:
+    file, old, new, right = FORMS[wrong]
+    (problem,) = problems(tmp_path, file, (old, new))
+    assert problem.mend.splitlines()[-1].strip() == f"{right} would be right"
 
 
 @pytest.mark.parametrize("wrong", REFUSED)

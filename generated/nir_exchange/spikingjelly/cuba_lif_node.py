@@ -144,7 +144,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
 def from_any_cubalif(node: nir.CubaLIF, at: ImportSite) -> Normalized:
     """neuron.CUBALIFNode for any CubaLIF with v_threshold > v_reset and v_leak == v_reset.
 
-    mappings/spikingjelly/cuba_lif_node.yaml:36::
+    mappings/spikingjelly/cuba_lif_node.yaml:37::
 
         gain        = dt / tau_mem * r * (dt / tau_syn) * w_in / (v_threshold - v_reset)
         shift       = 0

@@ -247,13 +247,13 @@ class Binding:
 class Part:
     """What a mapping, or one case of it, states about the node.
 
-    `starts_elsewhere` is why the state does not start where NIR has it, if it doesn't.
+    `starts_elsewhere` is why a state variable does not start where NIR has it, if it doesn't.
     """
 
     bind: tuple[Binding, ...] = ()
     tensors: Mapping[str, str] = field(default_factory=dict)
     start: Mapping[str, Expression] = field(default_factory=dict)
-    starts_elsewhere: str = ""
+    starts_elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -550,7 +550,7 @@ def _part(entries: _Entries) -> Part:
         bind=_bindings(entries),
         tensors=entries.texts("tensors"),
         start=entries.formulas("start"),
-        starts_elsewhere=entries.text("starts_elsewhere"),
+        starts_elsewhere=entries.texts("starts_elsewhere"),
     )
 
 

@@ -124,7 +124,7 @@ class Arithmetic:
             return compiled(values)
         except ArithmeticError as error:
             raise NotComputable(f"`{show(formula)}` has no finite value") from error
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, struct.error) as error:
             told = {name: values.get(name, "nothing") for name in sorted(names(formula))}
             shown = ", ".join(f"{name} = {value}" for name, value in told.items())
             raise Meaningless(f"`{show(formula)}` has no meaning for {shown}") from error
@@ -218,3 +218,5 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "float32": _float32,
 }
 """What functions compute on exact numbers; those of tensors have no part in a proof."""
+
+COMPUTABLE = frozenset(_FUNCTIONS)

@@ -44,8 +44,8 @@ from nirgen.proving.trajectories import (
 DRAWS = 10
 """How many layers of a variant are tried."""
 
-MORE_DRAWS = 40
-"""How many more, for one that starts elsewhere."""
+MORE_DRAWS = 60
+"""How many more, for what only few layers show."""
 
 
 def check(mappings: Mappings, problems: Problems) -> None:
@@ -87,7 +87,8 @@ class _Proof:
     def check(self) -> None:
         if self._resets_exist():
             starts = _Starts(self.mapping, self.problems)
-            if all(self._variant(variant, starts) for variant in self.mapping.variants()):
+            variants = self.mapping.variants()
+            if all(self._variant(variant, starts) for variant in variants) and self._is_complete():
                 if not self.tried:
                     self._cannot_try("for no layer meets its conditions")
                 starts.check()
@@ -111,7 +112,7 @@ class _Proof:
     def _variant(self, variant: Variant, starts: _Starts) -> bool:
         trial = self.trial(variant)
         if trial is None:
-            return True
+            return self._may_be_said(variant)
         drawn = tried = 0
         impossible = f"{variant.node} has no such fields"
         for _ in range(DRAWS):
@@ -145,6 +146,32 @@ class _Proof:
         starts.look_longer(self, trial)
         return True
 
+    def _is_complete(self) -> bool:
+        """Whether some case of each choice applies, whatever the layer."""
+        arithmetic = Arithmetic(decimal=needs_decimals(self.mapping.read.values()))
+        source = Source(f"{self._place} cases", arithmetic)
+        wanted = draws.wanted(self.mapping, ())
+        shapes = Shapes(
+            self.mapping,
+            self.framework.signature(self.mapping),
+            wanted,
+            frozenset(),
+            {},
+            self.named,
+        )
+        layers = (shapes.any(source) for _ in range(MORE_DRAWS if self.mapping.choices else 0))
+        return all(layer is None or self._alternatives(layer, arithmetic) for layer in layers)
+
+    def _may_be_said(self, variant: Variant) -> bool:
+        """Whether no reset is stated of a node that has none."""
+        shapes = Shapes(self.mapping, {}, frozenset(), frozenset(), {}, {})
+        reset, known = variant.metadata.get("reset"), self.nodes[variant.node].resets
+        if reset is None or reset in known or shapes.are_contradictory(variant, Arithmetic()):
+            return True
+        at = next(case.at for case in variant.cases if "reset" in case.metadata)
+        self.problems.add(at, f"{variant.node} has no reset `{reset}`", did_you_mean("", known))
+        return False
+
     def _cannot_try(self, why: str) -> None:
         """Silence would look like a proof."""
         what = f"nothing can be proved of {self.mapping.layers[0]}, {why}"
@@ -154,8 +181,7 @@ class _Proof:
     def trial(self, variant: Variant) -> Trial | None:
         """What a variant is tried with; None where a node of its chain has no step."""
         reset = variant.metadata.get("reset")
-        known = self.nodes[variant.node].resets
-        if reset is not None and reset not in known:
+        if reset is not None and reset not in self.nodes[variant.node].resets:
             return None
         pair = systems.pair(self.mapping, variant, self.nodes)
         if pair is None:
@@ -200,6 +226,10 @@ class _Proof:
                 cases = [c for c in choice.cases if draws.is_true(c.when, layer, arithmetic)]
             except Meaningless as error:
                 self.problems.add(choice.at, str(error))
+                return False
+            if not cases and draws.can_tell(choice, layer):
+                told = wording.values(layer.parameters, _names(case.when for case in choice.cases))
+                self.problems.add(choice.at, f"no case of `{choice.name}` applies to {told}")
                 return False
             if len(cases) > 1:
                 guards = " and ".join(f"`{show(case.when)}`" for case in cases)
@@ -258,7 +288,7 @@ class _Proof:
         arithmetic = Arithmetic(decimal=needs_decimals([*formulas, *self.mapping.read.values()]))
         source = Source(f"{self._place} {form.node}", arithmetic)
         tried = 0
-        for _ in range(2 * DRAWS):
+        for _ in range(4 * DRAWS):
             fields = draws.node(node, form.when, source)
             if fields is None:
                 break
@@ -267,13 +297,35 @@ class _Proof:
             except NotComputable:
                 continue
             tried += 1
-            if failure is not None:
-                at, what, mend = wording.refused_form(self.mapping, form, failure)
-                self.problems.add(at, what, mend)
+            if tried > 2 * DRAWS:
                 return
-        if not tried:
-            what = f"`normalize` makes no layer of any {node.name}"
+            if failure is not None:
+                self._refuse_form(form, node, failure, arithmetic)
+                return
+        if tried < DRAWS / 2:
+            few = "few" if tried else "no"
+            what = f"`normalize` makes layers of {few} {node.name} nodes that `when` takes"
             self.problems.add(form.at, what, "look at its `when` and `layer`, and at `domain`")
+
+    def _refuse_form(
+        self, form: Normalization, node: Node, failure: Counterexample, arithmetic: Arithmetic
+    ) -> None:
+        source = Source("mending", Arithmetic(arithmetic.decimal))
+        drawn = [draws.node(node, form.when, source) for _ in range(repair.TRIED)]
+        nodes = [fields for fields in drawn if fields is not None]
+
+        def holds(changed: Normalization) -> bool:
+            tried = 0
+            for fields in nodes:
+                with suppress(NotComputable):
+                    if self.run_normalized(changed, node, fields, source) is not None:
+                        return False
+                    tried += 1
+            return tried > len(nodes) / 2
+
+        mended = repair.mended_form(form, node, holds)
+        at, what, mend = wording.refused_form(self.mapping, form, failure, mended)
+        self.problems.add(at, what, mend)
 
     def run_normalized(
         self, form: Normalization, node: Node, fields: Mapping[str, Any], source: Source
@@ -367,7 +419,7 @@ class _Starts:
 
     def __post_init__(self) -> None:
         self._tried: set[int] = set()
-        self._elsewhere: dict[int, str] = {}
+        self._elsewhere: dict[tuple[int, str], str] = {}
 
     def note(
         self,
@@ -383,18 +435,21 @@ class _Starts:
                 if not arithmetic.same(start[variable], usual[variable]) and not _is_own(
                     self.mapping, formula
                 ):
-                    told = wording.values(layer.parameters, self.mapping.parameters_read())
+                    spoken_of = _names(binding.formula for binding in variant.bind)
+                    told = wording.values(layer.parameters, spoken_of | names(formula))
                     self._elsewhere.setdefault(
-                        id(part),
-                        f"{variable} starts at {show(formula)} = {wording.number(start[variable])}"
-                        f", and {variant.node}'s at {wording.number(usual[variable])}; for {told}",
+                        (id(part), variable),
+                        f"{variable} starts at {wording.given(formula, start[variable])}, and"
+                        f" {variant.node}'s at {wording.number(usual[variable])}; for {told}",
                     )
 
     def look_longer(self, proof: _Proof, trial: Trial) -> None:
         """Find a layer that starts elsewhere, where one is said to: it may be a rare one."""
         claimed = [p for p in _parts(self.mapping, trial.variant) if p.starts_elsewhere]
         for _ in range(MORE_DRAWS if claimed else 0):
-            if all(id(part) in self._elsewhere for part in claimed):
+            if all(
+                (id(p), name) in self._elsewhere for p in claimed for name in p.starts_elsewhere
+            ):
                 return
             layer = trial.shapes.draw(trial.variant, trial.source)
             if layer is not None:
@@ -403,13 +458,15 @@ class _Starts:
 
     def check(self) -> None:
         for at, part in _placed(self.mapping):
-            found = self._elsewhere.get(id(part))
-            if found is not None and not part.starts_elsewhere:
-                mend = "if the layer does start there, say why in `starts_elsewhere`"
-                self.problems.add(at, found, mend)
-            if found is None and part.starts_elsewhere and id(part) in self._tried:
-                what = "the state starts where NIR has it, and `starts_elsewhere` says otherwise"
-                self.problems.add(at, what, "leave it out, or mend `start`")
+            for variable in {**part.start, **part.starts_elsewhere}:
+                found = self._elsewhere.get((id(part), variable))
+                claimed = variable in part.starts_elsewhere
+                if found is not None and not claimed:
+                    mend = "if the layer does start there, say why in `starts_elsewhere`"
+                    self.problems.add(at, found, mend)
+                if found is None and claimed and id(part) in self._tried:
+                    what = f"{variable} starts where NIR has it, and `starts_elsewhere` denies it"
+                    self.problems.add(at, what, "leave it out, or mend `start`")
 
 
 def _is_own(mapping: LayerMapping, formula: Expression) -> bool:

@@ -18,15 +18,16 @@ from nirgen.mapping.expressions import (
     Literal,
     Name,
     NotComputable,
+    calls,
     conjuncts,
     names,
     show,
     walk,
 )
 from nirgen.mapping.inverse import given_by
-from nirgen.mapping.model import LayerMapping, Node, Parameter, Variant
+from nirgen.mapping.model import Choice, LayerMapping, Node, Parameter, Variant
 from nirgen.mapping.samples import interval
-from nirgen.proving.arithmetic import Arithmetic, Meaningless
+from nirgen.proving.arithmetic import COMPUTABLE, Arithmetic, Meaningless
 
 ATTEMPTS = 60
 TIME_STEPS = tuple(Fraction(text) for text in ("1e-4", "1e-3", "0.002", "0.01", "0.125"))
@@ -123,18 +124,26 @@ class Shapes:
 
     def draw(self, variant: Variant, source: Source) -> Layer | None:
         """A layer of a variant; None where chance found none."""
-        forced: dict[str, Any] = {}
-        for case in variant.cases:
-            for name, value in given_by(case.when).items():
-                if forced.setdefault(name, value) != value:
-                    return None  # no layer is of both cases
-        if not self._is_possible(variant, forced, source.arithmetic):
+        forced = _forced(variant)
+        if forced is None or not self._is_possible(variant, forced, source.arithmetic):
             return None
         for _ in range(ATTEMPTS):
             layer = self._attempt(forced, source)
-            if layer is not None and self._is_of(variant, layer, source.arithmetic):
+            if self._is_mapped(layer, source.arithmetic) and all(
+                holds(case.when, layer.parameters, source.arithmetic) for case in variant.cases
+            ):
                 return layer
         return None
+
+    def any(self, source: Source) -> Layer | None:
+        """A layer of which the mapping speaks, whatever its cases; None where chance found none."""
+        layer = self._attempt({}, source)
+        return layer if self._is_mapped(layer, source.arithmetic) else None
+
+    def are_contradictory(self, variant: Variant, arithmetic: Arithmetic) -> bool:
+        """Whether no layer is of all cases of a variant, as their guards say."""
+        forced = _forced(variant)
+        return forced is None or not self._is_possible(variant, forced, arithmetic)
 
     def _is_possible(
         self, variant: Variant, forced: Mapping[str, Any], arithmetic: Arithmetic
@@ -145,7 +154,7 @@ class Shapes:
         told = [guard for guard in guards if names(guard) and names(guard) <= set(values)]
         return all(holds(guard, values, arithmetic) for guard in told)
 
-    def _attempt(self, forced: Mapping[str, Any], source: Source) -> Layer | None:
+    def _attempt(self, forced: Mapping[str, Any], source: Source) -> Layer:
         live = _surroundings(source)
         readable = {n: f for n, f in self.mapping.read.items() if _is_computable(f, source)}
         own = {name for formula in readable.values() for name in names(formula)}
@@ -173,6 +182,8 @@ class Shapes:
         parameter = self.signature.get(name)
         if parameter is None or name in self.tensors or (parameter.kept and parameter.required):
             return source.number()  # one weight of a linear map, or an attribute of the layer
+        if name in self.mapping.read and self.is_number(name) and source.chance(0.3):
+            return source.number()  # outside of the domain, into which the layer moves it
         others = [v for n, v in known.items() if n in self.signature and not _is_word(v)]
         domain = self.mapping.domain.get(name, self.domains.get(name))
         named = [value for value in self.named.get(name, ()) if source.chance(0.3)]
@@ -180,15 +191,23 @@ class Shapes:
             return number(named[0])
         return _of_type(parameter, domain, others, source)
 
-    def _is_of(self, variant: Variant, layer: Layer, arithmetic: Arithmetic) -> bool:
-        """Whether the mapping's formulas hold of a layer, and put it in the variant's cases."""
+    def _is_mapped(self, layer: Layer, arithmetic: Arithmetic) -> bool:
+        """Whether the mapping's formulas hold of a layer, and it is not rejected."""
         values = layer.parameters
         domains = [(n, d) for n, d in self.mapping.domain.items() if n in values]
         if not all(holds(domain, values, arithmetic) for _, domain in domains):
             return False
-        if any(holds(rejection.when, values, arithmetic) for rejection in self.mapping.reject):
-            return False
-        return all(holds(case.when, values, arithmetic) for case in variant.cases)
+        return not any(holds(r.when, values, arithmetic) for r in self.mapping.reject)
+
+
+def _forced(variant: Variant) -> dict[str, Any] | None:
+    """What the guards of a variant's cases demand; None where two demand different things."""
+    forced: dict[str, Any] = {}
+    for case in variant.cases:
+        for name, value in given_by(case.when).items():
+            if forced.setdefault(name, value) != value:
+                return None
+    return forced
 
 
 def named(mapping: LayerMapping) -> dict[str, list[Any]]:
@@ -266,6 +285,14 @@ def is_true(guard: Expression, layer: Layer, arithmetic: Arithmetic) -> bool:
     if not isinstance(value, bool):
         raise Meaningless(f"`{show(guard)}` is no condition")
     return value
+
+
+def can_tell(choice: Choice, layer: Layer) -> bool:
+    """Whether all guards of a choice are of what was drawn."""
+    known = set(layer.parameters)
+    return all(
+        names(case.when) <= known and not calls(case.when) - COMPUTABLE for case in choice.cases
+    )
 
 
 def holds(guard: Expression, values: Mapping[str, Any], arithmetic: Arithmetic) -> bool:

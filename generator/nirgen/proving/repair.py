@@ -7,10 +7,11 @@ other formula: only what is proved is proposed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import combinations, product
+from functools import partial
+from itertools import combinations, permutations, product
 
 from nirgen.mapping.expressions import (
     Binary,
@@ -29,7 +30,7 @@ from nirgen.mapping.expressions import (
     walk,
 )
 from nirgen.mapping.inverse import given_by
-from nirgen.mapping.model import NODE, Binding, Variant
+from nirgen.mapping.model import NODE, Binding, Node, Normalization, Variant
 from nirgen.mapping.steps import INPUT, OUTPUT, Step
 from nirgen.proving.draws import Layer, Shapes, Source
 from nirgen.proving.systems import Pair, System
@@ -62,6 +63,39 @@ def mended(variant: Variant, pair: Pair, shapes: Shapes, source: Source, holds: 
     return ()
 
 
+def mended_form(
+    form: Normalization, node: Node, holds: Callable[[Normalization], bool]
+) -> tuple[str, Expression] | None:
+    """The one formula of a normalization that can be mended, and how; None where none can."""
+    factors = list(_factors(node))
+    for name, stated, put in _stated(form):
+        for formula in sorted(dict.fromkeys(_near(stated, factors)), key=_size):
+            if holds(put(formula)):
+                return name, formula
+    return None
+
+
+Put = Callable[[Expression], Normalization]
+
+
+def _stated(form: Normalization) -> Iterator[tuple[str, Expression, Put]]:
+    """The formulas of a normalization, and how others are put in their places."""
+    yield "gain", form.gain, lambda formula: replace(form, gain=formula)
+    yield "shift", form.shift, lambda formula: replace(form, shift=formula)
+    for name, stated in form.layer.items():
+        yield name, stated, partial(_with_parameter, form, name)
+    for variable, stated in form.start.items():
+        yield f"{variable} at first", stated, partial(_with_start, form, variable)
+
+
+def _with_parameter(form: Normalization, name: str, formula: Expression) -> Normalization:
+    return replace(form, layer={**form.layer, name: formula})
+
+
+def _with_start(form: Normalization, variable: str, formula: Expression) -> Normalization:
+    return replace(form, start={**form.start, variable: formula})
+
+
 def _holds_for_all(holds: Holds, pair: Pair, layers: list[Layer]) -> bool:
     """Whether a formula is right for all layers for which both sides can be computed."""
     tried = 0
@@ -89,8 +123,8 @@ def _candidates(
     as_read = {formula: Name(name) for name, formula in shapes.mapping.read.items()}
     if shapes.mapping.time_step is not None:
         as_read[Name(shapes.mapping.time_step)] = Name("dt")
-    parameters = sorted(filter(shapes.is_number, pair.layer.step.read))
-    for formula in (*_solved(stated.field, variant, pair), *_near(stated.formula, parameters)):
+    factors = [Name(name) for name in sorted(filter(shapes.is_number, pair.layer.step.read))]
+    for formula in (*_solved(stated.field, variant, pair), *_near(stated.formula, factors)):
         yield _replaced(formula, as_read)
 
 
@@ -116,15 +150,40 @@ def _replaced(formula: Expression, by: Mapping[Expression, Expression]) -> Expre
     return formula
 
 
-def _near(formula: Expression, parameters: list[str]) -> Iterator[Expression]:
-    dt, one = Name("dt"), Literal(1)
-    yield from (Name(name) for name in parameters)
+def _near(formula: Expression, factors: Sequence[Expression]) -> Iterator[Expression]:
+    """What differs by a factor from a formula, one too many or one too few; and simple formulas."""
+    one = Literal(1)
     yield from (Literal(0), one, Binary("/", one, formula), Negative(formula))
-    for factor in (dt, *(Name(name) for name in parameters)):
+    yield Binary("-", one, formula)
+    yield from _without_a_factor(formula)
+    for factor in (Name("dt"), *factors):
+        yield from (factor, Binary("/", one, factor), Binary("-", one, factor))
         yield Binary("*", formula, factor)
         yield Binary("/", formula, factor)
         yield Binary("/", factor, formula)
-        yield from (Binary("/", one, factor), Binary("-", one, factor))
+    differences = [factor for factor in factors if isinstance(factor, Binary)]
+    yield from (Binary("/", a, b) for a, b in permutations(differences, 2))
+
+
+def _without_a_factor(formula: Expression) -> Iterator[Expression]:
+    match formula:
+        case Binary("*", left, right):
+            yield from (left, right)
+            yield from (Binary("*", less, right) for less in _without_a_factor(left))
+            yield from (Binary("*", left, less) for less in _without_a_factor(right))
+        case Binary("/", left, right):
+            yield left
+            yield from (Binary("/", less, right) for less in _without_a_factor(left))
+            yield from (Binary("/", left, less) for less in _without_a_factor(right))
+
+
+def _factors(node: Node) -> Iterator[Expression]:
+    """What the formulas of a normalization are made of: fields, steps of time, differences."""
+    yield from (Name(name) for name in node.fields)
+    seconds = [name for name, field in node.fields.items() if field.unit == "s"]
+    yield from (Binary("/", Name("dt"), Name(name)) for name in seconds)
+    volts = [name for name, field in node.fields.items() if field.unit == "V"]
+    yield from (Binary("-", Name(a), Name(b)) for a, b in permutations(volts, 2))
 
 
 def _solved(field: str, variant: Variant, pair: Pair) -> Iterator[Expression]:

@@ -135,6 +135,8 @@ class Race:
         relation: what the nodes' state must be, by the layer's values; empty where only the outputs
             are compared.
         inputs: what the layer gets, of the nodes' input.
+        ties: how often they differed where both were at their threshold exactly.
+        tied: whether both were, in the last step.
     """
 
     layer: Machine
@@ -143,6 +145,7 @@ class Race:
     inputs: Callable[[Any], Any]
     arithmetic: Arithmetic
     ties: int = 0
+    tied: bool = False
 
     def run(self, source: Source, steps: int = STEPS) -> Counterexample | None:
         """Some steps; the first in which the two differ, unless they do so at a tie only."""
@@ -153,7 +156,7 @@ class Race:
             if self._agree(results):
                 continue
             after = self.layer.state, self.nodes.snapshot()
-            if self.arithmetic.tied and self._agree(self._strictly(x, before)):
+            if self.tied and self._agree(self._strictly(x, before)):
                 self.ties += 1
                 return None
             self.layer.values |= after[0]
@@ -163,9 +166,12 @@ class Race:
     def _results(self, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         self.arithmetic.differences.clear()
         own = {OUTPUT: self.layer.step(self.inputs(x))}
+        tied = self.arithmetic.tied
         for name, formula in self.relation.items():
             own[name] = self.arithmetic.value(formula, self.layer.values)
+        self.arithmetic.differences.clear()
         nodes = {OUTPUT: self.nodes.step(x)}
+        self.tied = tied and self.arithmetic.tied
         nodes |= {name: self.nodes.node.values[name] for name in self.relation}
         return own, nodes
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from nirgen.mapping.expressions import names, show
+from nirgen.mapping.expressions import Expression, Literal, names, show
 from nirgen.mapping.model import LayerMapping, Normalization, Variant
 from nirgen.mapping.problems import Location
 from nirgen.mapping.steps import OUTPUT
@@ -39,11 +39,19 @@ def refusal(
     return at, what, "\n    ".join(lines)
 
 
-def refused_form(mapping: LayerMapping, form: Normalization, failure: Counterexample) -> Told:
+def refused_form(
+    mapping: LayerMapping,
+    form: Normalization,
+    failure: Counterexample,
+    mended: tuple[str, Expression] | None,
+) -> Told:
     """A normalization whose layer is not the node."""
     layer = mapping.layers[0]
     what = f"{layer} behind `gain * x + shift` does not compute the {form.node} of `normalize`"
-    return form.at, what, "\n    ".join(_example(layer, form.node, failure, failure.told(())))
+    lines = list(_example(layer, form.node, failure, failure.told(())))
+    if mended is not None:
+        lines.append(f"`{mended[0]}: {show(mended[1])}` would be right")
+    return form.at, what, "\n    ".join(lines)
 
 
 def _example(layer: str, node: str, failure: Counterexample, told: Iterable[str]) -> Iterable[str]:
@@ -72,6 +80,11 @@ def values(held: Mapping[str, Any], wanted: Iterable[str]) -> str:
     """`tau = 2.5, v_reset = None`; the output comes first."""
     order = sorted(set(wanted) & set(held), key=lambda name: (name != OUTPUT, name))
     return ", ".join(f"{name} = {number(held[name])}" for name in order)
+
+
+def given(formula: Expression, value: Any) -> str:
+    """A formula and its value: `2 * v_reset = 7`."""
+    return number(value) if isinstance(formula, Literal) else f"{show(formula)} = {number(value)}"
 
 
 def number(value: Any) -> str:

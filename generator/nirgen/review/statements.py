@@ -230,8 +230,8 @@ def _words(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
     for line in mapping.equation.splitlines():
         yield Key("words", "equation"), Row(line)
     for part, _ in _parts(mapping):
-        if part.starts_elsewhere:
-            yield ELSEWHERE, Row(part.starts_elsewhere)
+        for variable, reason in part.starts_elsewhere.items():
+            yield ELSEWHERE, Row(f"{variable}: {reason}")
     texts = {"source": mapping.source, _WHY.get(mapping.direction, "why"): mapping.because}
     texts |= {"instead": mapping.instead}
     texts |= {f"why {name} is ignored": reason for name, reason in mapping.ignore.items()}
