@@ -21,7 +21,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from nir_exchange import norse, reference, snntorch, spikingjelly
-from nir_runtime.errors import AnnotatedWarning, InvalidArgument, VerificationFailed
+from nir_runtime.errors import AnnotatedWarning, ExportRefused, InvalidArgument, VerificationFailed
 
 STEPS = 30
 
@@ -121,7 +121,6 @@ NETWORKS: dict[str, tuple[Any, Callable[[], nn.Module], Any, dict[str, Any]]] = 
     "a loop over time": (snntorch, OverTime, torch.rand(9, 2, 4) * 3, {}),
     "a static input": (snntorch, lambda: OverTime(static=True), torch.rand(2, 4) * 3, {}),
     "states handed on": (norse, HandsOn, torch.rand(2, 4), {"dt": 1e-3}),
-    "a state each call": (norse, Forgets, torch.rand(2, 4), {"dt": 1e-3}),
     "Norse's sequences": (
         norse,
         lambda: norse_torch.SequentialState(
@@ -305,6 +304,11 @@ def test_training_mode_is_said() -> None:
     assert "training" not in str(found)
 
 
+def test_a_network_that_forgets_is_no_graph() -> None:
+    with pytest.raises(ExportRefused, match="lif: starts anew at each call"):
+        norse.export_to_nir(Forgets(), torch.rand(2, 4), dt=1e-3)
+
+
 def test_nothing_runs_without() -> None:
     code = """
 import sys, torch
@@ -314,7 +318,7 @@ from nir_exchange import spikingjelly
 net = nn.Sequential(nn.Linear(4, 4), neuron.IFNode())
 for layer in net:
     layer.register_forward_pre_hook(lambda *given: sys.exit("it ran"))
-spikingjelly.export_to_nir(net, torch.rand(1, 4))
+spikingjelly.export_to_nir(net, torch.rand(1, 4), hooks="ignore")
 sys.exit(any(name.startswith("nir_runtime.verifying") for name in sys.modules))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

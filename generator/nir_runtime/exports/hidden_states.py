@@ -33,12 +33,14 @@ class _Memory:
     Attributes:
         layer: the layer.
         found: by attribute, what was there before.
+        own: what the layer itself had, and not its class.
         shown: by attribute, what a forward finds there now.
         left: what the forward left there in the end, in place of what it found.
     """
 
     layer: nn.Module
     found: dict[str, Any]
+    own: frozenset[str]
     shown: dict[str, Any] = field(default_factory=dict)
     left: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +62,8 @@ class _Memory:
                 setattr(self.layer, name, value)
             elif hasattr(self.layer, name):
                 delattr(self.layer, name)
+            if name in vars(self.layer) and name not in self.own:
+                del vars(self.layer)[name]
 
 
 class HiddenStates:
@@ -82,7 +86,8 @@ class HiddenStates:
             names = memory(self._target, own)
             if names and calling(self._target, layer).remembers:
                 names = (*names, *_written_by(own))
-                kept = _Memory(own, {name: getattr(own, name, _ABSENT) for name in names})
+                found = {name: getattr(own, name, _ABSENT) for name in names}
+                kept = _Memory(own, found, frozenset(vars(own)))
                 before = self._earlier.get(id(layer))
                 there = {name: v for name, v in kept.found.items() if v is not _ABSENT}
                 kept.show(before.shown if before else there)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+from nirgen.mapping.expressions import names
 from nirgen.mapping.model import FrameworkMappings, LayerMapping, Parameter, Structure
 from nirgen.mapping.problems import Location, did_you_mean
 from nirgen.mapping.source import Constant
@@ -113,7 +114,7 @@ def _kept(
         for name, found in known.items()
         if found.kept == "attribute" and hasattr(made, name)
     }
-    state = set(mapping.state.values())
+    state = {name for formula in mapping.state.values() for name in names(formula)}
     own = {name: found for name, found in (tensors | attributes).items() if "." not in name}
     return {n: found for n, found in own.items() if n not in signature and n not in state}
 
