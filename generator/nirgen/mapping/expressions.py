@@ -8,6 +8,7 @@ expressions besides, and `weight @ x` for a linear map. Anything else is an erro
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -139,6 +140,8 @@ class _Parser:
 
     def expression(self, node: ast.expr) -> Expression:
         match node:
+            case ast.Constant(value=float() as value) if not math.isfinite(value):
+                return self._fail(node, f"`{ast.unparse(node)}` is no finite number")
             case ast.Constant(value=bool() | int() | float() | str() | None as value):
                 return Literal(value)
             case ast.Name(id=name):

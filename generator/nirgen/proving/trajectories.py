@@ -21,6 +21,9 @@ STEPS = 5
 NEAR = Fraction(1, 10**9)
 """How far from the threshold an input is placed that hardly reaches it."""
 
+FAR = (1, 1, 1, 30, 10**4)
+"""How many times further away one is placed that leaves no doubt, in case something has a bound."""
+
 Values = Mapping[str, Any]
 
 
@@ -194,7 +197,7 @@ class Race:
         if root is None:
             return source.number()
         near = self.arithmetic.number(NEAR)
-        far = abs(source.number(1, 4))
+        far = abs(source.number(1, 4)) * source.random.choice(FAR)
         return root + source.random.choice((0, near, -near, far, -far))
 
     def _at_threshold(self) -> Any:
@@ -251,4 +254,5 @@ def layer_start(
 
 def spare(system: System, found: Values, arithmetic: Arithmetic) -> Iterator[tuple[str, Any]]:
     """What of a layer's state no relation gives: the last output, which is nothing at first."""
-    yield from ((name, arithmetic.number(0)) for name in system.state if name not in found)
+    nothing = False if system.step.is_comparison else arithmetic.number(0)
+    yield from ((name, nothing) for name in system.state if name not in found)
