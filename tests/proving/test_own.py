@@ -55,6 +55,9 @@ RIGHT = {
     "a product resets": (("u = decay * u + x", "y = u > th", "u = u * (1 - y)"), {}),
     "the input is scaled first": (("x = x / 2", "u = decay * u + 2 * x", *FIRE), {}),
     "fires at its threshold": (("u = decay * u + x", "y = u >= th", "u = 0 if y else u"), {}),
+    "a multiple of a comparison": (
+        ("u = decay * u + x", "fires = u >= th", "y = 1 * fires", "u = 0 if fires else u"), {},
+    ),
     "compares the other way": (("u = decay * u + x", "y = th < u", "u = 0 if y else u"), {}),
     "late, and related": (
         ("u = 0 if u > th else u", "u = decay * u + x", "y = u > th"),
@@ -97,7 +100,9 @@ WRONG = {
     "reset a step late": (("u = 0 if y else u", "u = decay * u + x", "y = u > th"), {}, DIFFERENT),
     "never reset": (("u = decay * u + x", "y = u > th"), {}, DIFFERENT),
     "soft, unsaid": (("u = decay * u + x", "y = u > th", "u = u - th if y else u"), {}, DIFFERENT),
-    "hard, said to be soft": (("u = decay * u + x", *FIRE), {"more": SOFT}, "with reset 'subtract'"),
+    "hard, said to be soft": (
+        ("u = decay * u + x", *FIRE), {"more": SOFT}, "the LIF with reset 'subtract'",
+    ),
     "fires below, too": (
         ("u = decay * u + x", "y = u > th or u < -th", "u = 0 if y else u"), {}, DIFFERENT,
     ),
@@ -138,6 +143,10 @@ WRONG = {
     "two at once": (("u = w = x", *FIRE), {}, "is not a line of a step"),
     "a name on the way": (("u = (k := decay) * u", *FIRE), {}, "is not part of the formula"),
     "an infinite number": (("u = decay * u + x * 1e999", *FIRE), {}, "is no finite number"),
+    "at its threshold, in other words": (
+        ("u = decay * u + x", "y = not u < th", "u = 0 if y else u"), {},
+        "ring.Neuron fires at its threshold, and NIR's node only above it",
+    ),
     "nothing": (("# to be written",), {}, "the mapping needs the layer's `step`"),
 }  # fmt: skip
 

@@ -159,16 +159,21 @@ class Race:
             if self._agree(results):
                 continue
             after = self.layer.state, self.nodes.snapshot()
-            if self.tied and self._agree(self._strictly(x, before)):
+            if self.tied and self._agree(self._decided_otherwise(x, before)):
                 self.ties += 1
                 return None
             self.layer.values |= after[0]
             return self._counterexample(x, before, results)
         return None
 
-    def _results(self, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _results(self, x: Any, otherwise: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What both give; `otherwise`, if the layer decides otherwise what is exactly equal."""
         self.arithmetic.differences.clear()
-        own = {OUTPUT: self.layer.step(self.inputs(x))}
+        self.arithmetic.otherwise = otherwise
+        try:
+            own = {OUTPUT: self.layer.step(self.inputs(x))}
+        finally:
+            self.arithmetic.otherwise = False
         tied = self.arithmetic.tied
         for name, formula in self.relation.items():
             own[name] = self.arithmetic.value(formula, self.layer.values)
@@ -182,15 +187,11 @@ class Race:
         own, nodes = results
         return all(self.arithmetic.same(own[name], nodes[name]) for name in own)
 
-    def _strictly(self, x: Any, before: Any) -> tuple[Values, Values]:
-        """The same step, in which nothing fires that is at its threshold exactly."""
+    def _decided_otherwise(self, x: Any, before: Any) -> tuple[Values, Values]:
+        """The same step, if the layer were to fire at its threshold, or not, as it doesn't."""
         self.layer.values |= before[0]
         self.nodes.restore(before[1])
-        self.arithmetic.strictly = True
-        try:
-            return self._results(x)
-        finally:
-            self.arithmetic.strictly = False
+        return self._results(x, otherwise=True)
 
     def _input(self, source: Source) -> Any:
         root = self._at_threshold() if source.chance(0.75) else None
