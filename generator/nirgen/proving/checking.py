@@ -42,7 +42,7 @@ from nirgen.proving.trajectories import (
     spare,
 )
 
-DRAWS = 10
+DRAWS = 12
 """How many layers of a variant are tried."""
 
 MORE_DRAWS = 60

@@ -17,7 +17,7 @@ from nirgen.proving.arithmetic import Arithmetic, Compiled
 from nirgen.proving.draws import Source
 from nirgen.proving.systems import Chain, System
 
-STEPS = 5
+STEPS = 8
 NEAR = Fraction(1, 10**9)
 """How far from the threshold an input is placed that hardly reaches it."""
 
@@ -198,7 +198,7 @@ class Race:
         if root is None:
             return source.number()
         near = self.arithmetic.number(NEAR)
-        far = abs(source.number(1, 4)) * source.random.choice(FAR)
+        far = abs(source.number(1, 4)) * source.random.choice(FAR) * (1 + abs(root)) / 4
         return root + source.random.choice((0, near, -near, far, -far))
 
     def _at_threshold(self) -> Any:
