@@ -42,6 +42,7 @@ _OTHER = {
 }  # fmt: skip
 
 NOT_DUE = "a reset to zero at once leaves nothing due: the line is for states that no run reaches"
+NEXT = "the line after it decides"
 AS_DONE = "the relation of states takes a late reset for done"
 EQUIVALENT = {
     r"\S+ normalize \w+\.when: ": "a narrower guard leaves more nodes to the reference",
@@ -49,8 +50,11 @@ EQUIVALENT = {
     r"snntorch/\w+\.yaml step mem\.\d: h - \((y|fired) - due\) \* h if ": AS_DONE,
     r"snntorch/rsynaptic.yaml step back.* due$": "with a late reset, what is due is the last spike",
     r"snntorch/\w+.yaml step mem.\d: h - .* -> (mem - |.*\* mem if )": "mem is h there",
+    r"snntorch/r?synaptic.yaml step .* -> clamp\(\w+, 0, 2\)": "what is clamped at 1 is refused",
+    r"\S+/(li|non_spiking)\S* step v.0: .* - y\b": "the last output is v",
+    r"snntorch/r?(leaky|synaptic).yaml step mem.7: .* if not reset_delay else": NEXT,
     r"\S+ step after\.\d: .*else v_reset -> .*else rest$": "`rest` is v_reset where there is one",
-    r"\S+ bind reset\.\d\.v_reset: ": "v_reset has no part in a reset by subtraction",
+    r"\S+ bind (reset\.\d\.)?v_reset: ": "v_reset has no part in a reset by subtraction",
 }
 """Changes that change nothing that a network computes, and why; tried on what is not noticed."""
 

@@ -11,21 +11,28 @@ import pytest
 
 from tests import mutants
 
-SAMPLES, AT_LEAST = 100, 0.95
+SAMPLES = {
+    "bind": 25, "metadata": 5, "normalize": 15, "start": 5, "state": 10, "step": 35, "when": 10,
+}  # fmt: skip
+AT_LEAST = 0.95
 
 
 @pytest.fixture(scope="module")
 def drawn() -> list[mutants.Mutant]:
-    return random.Random(3).sample(mutants.all_mutants(), SAMPLES)
+    found, source = mutants.all_mutants(), random.Random(3)
+    return [
+        mutant
+        for kind, count in SAMPLES.items()
+        for mutant in source.sample([m for m in found if m.kind == kind], count)
+    ]
 
 
 def test_the_generator_notices(drawn: list[mutants.Mutant]) -> None:
-    """All but a few, besides those that change nothing; and they are of all kinds."""
-    assert {mutant.kind for mutant in drawn} >= {"bind", "normalize", "state", "step", "when"}
+    """All but a few, besides those that change nothing."""
     unnoticed = [mutant for mutant in drawn if not mutant.problems()]
     wrong = [str(mutant) for mutant in unnoticed if mutants.equivalent(mutant) is None]
-    tried = SAMPLES - len(unnoticed) + len(wrong)
-    assert tried > 0.9 * SAMPLES
+    tried = len(drawn) - len(unnoticed) + len(wrong)
+    assert tried > 0.9 * len(drawn)
     assert len(wrong) <= (1 - AT_LEAST) * tried, wrong
 
 

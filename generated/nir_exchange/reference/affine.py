@@ -20,7 +20,7 @@ from nir_runtime.sites import ExportSite, ImportSite
 def to_nir(module: reference.Affine, at: ExportSite) -> nir.Affine:
     """The node that computes what the layer does: Affine.
 
-    mappings/reference/affine.yaml:8::
+    mappings/reference/affine.yaml:7::
 
         node.weight = weight
         node.bias   = bias
@@ -34,7 +34,7 @@ def to_nir(module: reference.Affine, at: ExportSite) -> nir.Affine:
 def from_affine(node: nir.Affine, at: ImportSite) -> reference.Affine:
     """The layer that computes what the node does: reference.Affine.
 
-    mappings/reference/affine.yaml:8::
+    mappings/reference/affine.yaml:7::
 
         weight = node.weight
         bias   = node.bias

@@ -20,7 +20,7 @@ from nir_runtime.sites import ExportSite, ImportSite
 def to_nir(module: reference.Linear, at: ExportSite) -> nir.Linear:
     """The node that computes what the layer does: Linear.
 
-    mappings/reference/linear.yaml:8::
+    mappings/reference/linear.yaml:7::
 
         node.weight = weight
     """
@@ -32,7 +32,7 @@ def to_nir(module: reference.Linear, at: ExportSite) -> nir.Linear:
 def from_linear(node: nir.Linear, at: ImportSite) -> reference.Linear:
     """The layer that computes what the node does: reference.Linear.
 
-    mappings/reference/linear.yaml:8::
+    mappings/reference/linear.yaml:7::
 
         weight = node.weight
         dtype  = dtype

@@ -20,7 +20,7 @@ from nir_runtime.sites import ExportSite, ImportSite
 def to_nir(module: reference.Scale, at: ExportSite) -> nir.Scale:
     """The node that computes what the layer does: Scale.
 
-    mappings/reference/scale.yaml:8::
+    mappings/reference/scale.yaml:7::
 
         node.scale = scale
     """
@@ -32,7 +32,7 @@ def to_nir(module: reference.Scale, at: ExportSite) -> nir.Scale:
 def from_scale(node: nir.Scale, at: ImportSite) -> reference.Scale:
     """The layer that computes what the node does: reference.Scale.
 
-    mappings/reference/scale.yaml:8::
+    mappings/reference/scale.yaml:7::
 
         scale  = node.scale
         dtype  = dtype

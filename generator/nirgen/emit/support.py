@@ -125,7 +125,7 @@ def _export_grade(
     always = any(all(case.annotate for case in choice.cases) for choice in mapping.choices)
     annotated = always or any(holds(case.when, usual) for case in cases)
     grade = "annotated" if annotated else "exact"
-    return grade + (BUT_FOR_TIES if mapping.step.fires_at_threshold else "")
+    return grade + (BUT_FOR_TIES if mapping.state and mapping.step.fires_at_threshold else "")
 
 
 def _but_for_ties(framework: FrameworkMappings, nodes: Iterable[str], mappings: Mappings) -> str:

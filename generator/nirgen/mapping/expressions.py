@@ -140,6 +140,8 @@ class _Parser:
 
     def expression(self, node: ast.expr) -> Expression:
         match node:
+            case ast.Constant(value=float() as value) if not math.isfinite(value):
+                return self._fail(node, f"`{ast.unparse(node)}` is no finite number")
             case ast.Constant(value=bool() | int() | float() | str() | None as value):
                 return Literal(value)
             case ast.Name(id=name):

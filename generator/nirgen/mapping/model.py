@@ -561,7 +561,8 @@ class FrameworkMappings:
     @property
     def fires(self) -> str:
         """How its neurons compare with their threshold: NIR's `>`, or `>=`, as their steps say."""
-        return ">=" if any(m.step.fires_at_threshold for m in self.layers) else ">"
+        neurons = (mapping for mapping in self.layers if mapping.state)
+        return ">=" if any(neuron.step.fires_at_threshold for neuron in neurons) else ">"
 
     @property
     def family(self) -> tuple[FrameworkMappings, ...]:

@@ -64,7 +64,7 @@ def _layers_are_mapped_once(framework: FrameworkMappings, problems: Problems) ->
 
 def _neurons_fire_alike(framework: FrameworkMappings, problems: Problems) -> None:
     """A framework's neurons compare with their threshold in one way: its converter has one."""
-    spiking = [m for m in framework.layers if m.step and m.step.is_comparison]
+    spiking = [m for m in framework.layers if m.state and m.step.is_comparison]
     found = {m.step.fires_at_threshold: m for m in spiking}
     if len(found) == 2:
         there, here = found[False].layers[0], found[True]

@@ -205,7 +205,17 @@ def _draw(parameter: Parameter, domain: Expression | None, source: random.Random
         return "same"
     if kinds == "str":
         return parameter.default
-    return source.randint(-4, 5)
+    return source.randint(*_whole(domain))
+
+
+def _whole(domain: Expression | None) -> tuple[int, int]:
+    """The whole numbers to draw from: ten of them, within a domain where there is one."""
+    bounds = Interval() if domain is None else interval(domain)
+    if math.isfinite(bounds.low):
+        first = math.floor(bounds.low) + 1
+        return first, min(first + 9, max(first, math.ceil(min(bounds.high, first + 9)) - 1))
+    last = math.ceil(bounds.high) - 1 if math.isfinite(bounds.high) else 5
+    return last - 9, last
 
 
 def _rejected(mapping: LayerMapping, values: Mapping[str, Any]) -> bool:

@@ -61,7 +61,7 @@ class Step:
     @property
     def kept(self) -> tuple[str, ...]:
         """The names whose values a step takes over from the one before."""
-        return tuple(name for name in self.assigned if name in self.read)
+        return tuple(name for name in self.assigned if name in self.read and name != INPUT)
 
     @property
     def is_comparison(self) -> bool:

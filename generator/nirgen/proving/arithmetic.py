@@ -78,12 +78,12 @@ class Arithmetic:
     Attributes:
         decimal: whether numbers are decimals, instead of fractions.
         differences: of every comparison of order, by how much the left side was more.
-        strictly: whether `>=` and `<=` hold of different numbers only.
+        otherwise: whether comparisons of order are decided otherwise where both sides are equal.
     """
 
     decimal: bool = False
     differences: list[Number] = field(default_factory=list)
-    strictly: bool = False
+    otherwise: bool = False
     _compiled: dict[int, tuple[Expression, Compiled]] = field(default_factory=dict)
 
     def number(self, value: Any) -> Any:
@@ -184,7 +184,7 @@ class Arithmetic:
         difference = left - right
         self.differences.append(difference)
         if self.same(difference, 0):
-            return _ORDER[symbol][1] and not self.strictly
+            return _ORDER[symbol][1] != self.otherwise
         return _ORDER[symbol][2 if difference > 0 else 0]
 
     def _call(self, function: str, arguments: list[Compiled]) -> Compiled:

@@ -28,6 +28,7 @@ from nirgen.mapping.model import (
     Variant,
 )
 from nirgen.mapping.problems import Problems, did_you_mean
+from nirgen.mapping.steps import OUTPUT
 from nirgen.proving import draws, repair, systems, wording
 from nirgen.proving.arithmetic import Arithmetic, Meaningless, needs_decimals, sixty_digits
 from nirgen.proving.draws import Layer, Shapes, Source
@@ -41,7 +42,7 @@ from nirgen.proving.trajectories import (
     spare,
 )
 
-DRAWS = 10
+DRAWS = 12
 """How many layers of a variant are tried."""
 
 MORE_DRAWS = 60
@@ -75,6 +76,7 @@ class _Proof:
     nodes: Mapping[str, Node]
     problems: Problems
     tried: int = 0
+    ties: int = 0
 
     def __post_init__(self) -> None:
         self.named = draws.named(self.mapping)
@@ -91,9 +93,17 @@ class _Proof:
             if all(self._variant(variant, starts) for variant in variants) and self._is_complete():
                 if not self.tried:
                     self._cannot_try("for no layer meets its conditions")
+                self._ties_are_told()
                 starts.check()
                 for form in self.mapping.normalize:
                     self._normalization(form)
+
+    def _ties_are_told(self) -> None:
+        """Whether the output's comparison shows what was found: that it fires at its threshold."""
+        if self.ties and not self.mapping.step.fires_at_threshold:
+            what = f"{self.mapping.layers[0]} fires at its threshold, and NIR's node only above it"
+            mend = f"let `{OUTPUT}` be that comparison, such as `{OUTPUT} = h >= v_threshold`"
+            self.problems.add(self.mapping.places["step"], what, mend)
 
     def _resets_exist(self) -> bool:
         sound = True
@@ -217,7 +227,9 @@ class _Proof:
         own |= dict(spare(pair.layer, own, arithmetic))
         machine = Machine(pair.layer, {**given, **own}, arithmetic)
         race = Race(machine, nodes, pair.relation, lambda x: x, arithmetic)
-        return race.run(trial.source)
+        failure = race.run(trial.source)
+        self.ties += race.ties
+        return failure
 
     def _alternatives(self, layer: Layer, arithmetic: Arithmetic) -> bool:
         """Whether exactly one case of each choice applies; at the edges of domains, too."""

@@ -264,8 +264,8 @@ def _of_type(
     if kinds == "bool":
         return source.chance(0.5)
     if "int" in kinds:
-        return source.random.randint(1, 9)
-    return parameter.default
+        return source.arithmetic.number(source.random.randint(1, 9))
+    return source.arithmetic.number(parameter.default)
 
 
 def is_true(guard: Expression, layer: Layer, arithmetic: Arithmetic) -> bool:

@@ -38,7 +38,7 @@ from nirgen.proving.systems import Pair, System
 Holds = Callable[[Pair, Layer], bool]
 """Whether a layer and its node agree, as far as one run tells."""
 
-TRIED = 6
+TRIED = 8
 _ORDER = ("<", "<=", ">", ">=")
 
 
@@ -54,13 +54,28 @@ def mended(variant: Variant, pair: Pair, shapes: Shapes, source: Source, holds: 
     for stated in bindings:
         found = dict.fromkeys(_candidates(stated, variant, pair, shapes))
         for formula in sorted(found, key=_size):
-            if _holds_for_all(holds, _with(pair, {stated.field: formula}), drawn):
+            changed = _with(pair, {stated.field: formula})
+            if _is_another(formula, stated.formula, drawn, source) and _holds_for_all(
+                holds, changed, drawn
+            ):
                 return ((stated, formula),)
     for one, other in combinations(bindings, 2):
         exchanged = {one.field: other.formula, other.field: one.formula}
         if _holds_for_all(holds, _with(pair, exchanged), drawn):
             return (one, other.formula), (other, one.formula)
     return ()
+
+
+def _is_another(
+    formula: Expression, stated: Expression, layers: list[Layer], source: Source
+) -> bool:
+    """Whether two formulas are not the same, written otherwise."""
+    for layer in layers:
+        with suppress(NotComputable):
+            values = (source.arithmetic.value(f, layer.parameters) for f in (formula, stated))
+            if not source.arithmetic.same(*values):
+                return True
+    return False
 
 
 def mended_form(

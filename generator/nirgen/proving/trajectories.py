@@ -17,9 +17,12 @@ from nirgen.proving.arithmetic import Arithmetic, Compiled
 from nirgen.proving.draws import Source
 from nirgen.proving.systems import Chain, System
 
-STEPS = 5
+STEPS = 8
 NEAR = Fraction(1, 10**9)
 """How far from the threshold an input is placed that hardly reaches it."""
+
+FAR = (1, 1, 1, 30, 10**4)
+"""How many times further away one is placed that leaves no doubt, in case something has a bound."""
 
 Values = Mapping[str, Any]
 
@@ -156,16 +159,21 @@ class Race:
             if self._agree(results):
                 continue
             after = self.layer.state, self.nodes.snapshot()
-            if self.tied and self._agree(self._strictly(x, before)):
+            if self.tied and self._agree(self._decided_otherwise(x, before)):
                 self.ties += 1
                 return None
             self.layer.values |= after[0]
             return self._counterexample(x, before, results)
         return None
 
-    def _results(self, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _results(self, x: Any, otherwise: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What both give; `otherwise`, if the layer decides otherwise what is exactly equal."""
         self.arithmetic.differences.clear()
-        own = {OUTPUT: self.layer.step(self.inputs(x))}
+        self.arithmetic.otherwise = otherwise
+        try:
+            own = {OUTPUT: self.layer.step(self.inputs(x))}
+        finally:
+            self.arithmetic.otherwise = False
         tied = self.arithmetic.tied
         for name, formula in self.relation.items():
             own[name] = self.arithmetic.value(formula, self.layer.values)
@@ -179,22 +187,18 @@ class Race:
         own, nodes = results
         return all(self.arithmetic.same(own[name], nodes[name]) for name in own)
 
-    def _strictly(self, x: Any, before: Any) -> tuple[Values, Values]:
-        """The same step, in which nothing fires that is at its threshold exactly."""
+    def _decided_otherwise(self, x: Any, before: Any) -> tuple[Values, Values]:
+        """The same step, if the layer were to fire at its threshold, or not, as it doesn't."""
         self.layer.values |= before[0]
         self.nodes.restore(before[1])
-        self.arithmetic.strictly = True
-        try:
-            return self._results(x)
-        finally:
-            self.arithmetic.strictly = False
+        return self._results(x, otherwise=True)
 
     def _input(self, source: Source) -> Any:
         root = self._at_threshold() if source.chance(0.75) else None
         if root is None:
             return source.number()
         near = self.arithmetic.number(NEAR)
-        far = abs(source.number(1, 4))
+        far = abs(source.number(1, 4)) * source.random.choice(FAR) * (1 + abs(root)) / 4
         return root + source.random.choice((0, near, -near, far, -far))
 
     def _at_threshold(self) -> Any:
@@ -251,4 +255,5 @@ def layer_start(
 
 def spare(system: System, found: Values, arithmetic: Arithmetic) -> Iterator[tuple[str, Any]]:
     """What of a layer's state no relation gives: the last output, which is nothing at first."""
-    yield from ((name, arithmetic.number(0)) for name in system.state if name not in found)
+    nothing = False if system.step.is_comparison else arithmetic.number(0)
+    yield from ((name, nothing) for name in system.state if name not in found)

@@ -58,7 +58,8 @@ def _example(layer: str, node: str, failure: Counterexample, told: Iterable[str]
     own, nodes = failure.before
     yield f"{layer}: {values(failure.layer, told)}"
     yield f"{node}: {values(failure.fields, set(failure.fields) - {'dt'})}"
-    yield f"before the step: {_both(own, nodes)}; input x = {number(failure.x)}"
+    before = f"before the step: {_both(own, nodes)}; " if own or nodes else ""
+    yield f"{before}input x = {number(failure.x)}"
     first, second = (_spiking(results) for results in failure.results)
     yield f"the layer then gives {values(first, first)}"
     yield f"the node then gives  {values(second, second)}"
