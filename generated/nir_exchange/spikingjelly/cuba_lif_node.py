@@ -55,11 +55,13 @@ def to_nir(module: neuron.CUBALIFNode, at: ExportSite) -> nir.CubaLIF:
     if v_reset is not None:
         at.where("v_reset is not None")
         node_v_reset = v_reset
-        at.start("v", layer=v_reset, node=0.0)
+        at.start("v", layer=v_reset, node=0.0, kept="v")
     else:
         at.where("v_reset is None")
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
+    at.start("i", node=0.0, kept="c")
 
     return nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - c_decay)),

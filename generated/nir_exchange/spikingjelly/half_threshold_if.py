@@ -45,7 +45,7 @@ def to_nir(module: neuron.HalfThresholdIFNode, at: ExportSite) -> nir.IF:
         )
 
     at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
-    at.start("v", layer=v_threshold / 2, node=0.0)
+    at.start("v", layer=v_threshold / 2, node=0.0, kept="v")
 
     return nir.IF(
         r=at.fill(1 / at.dt),

@@ -43,9 +43,11 @@ def to_nir(module: neuron.IFNode, at: ExportSite) -> nir.IF:
     if v_reset is not None:
         at.where("v_reset is not None")
         node_v_reset = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
     return nir.IF(

@@ -61,10 +61,12 @@ def to_nir(module: neuron.OTTTLIFNode | neuron.SLTTLIFNode, at: ExportSite) -> n
         at.where("v_reset is not None")
         v_leak = v_reset
         node_v_reset = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         v_leak = 0.0
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
     return nir.LIF(

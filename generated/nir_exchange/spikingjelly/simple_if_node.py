@@ -46,7 +46,7 @@ def to_nir(module: neuron.SimpleIFNode, at: ExportSite) -> nir.IF:
         at.where("v_reset is None")
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
-    at.start("v", layer=0.0, node=node_v_reset)
+    at.start("v", layer=0.0, node=node_v_reset, kept="v")
 
     return nir.IF(
         r=at.fill(1 / at.dt),

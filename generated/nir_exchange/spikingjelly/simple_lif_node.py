@@ -56,7 +56,7 @@ def to_nir(module: neuron.SimpleLIFNode, at: ExportSite) -> nir.LIF:
     else:
         at.where("not decay_input")
         r = tau
-    at.start("v", layer=0.0, node=v_reset)
+    at.start("v", layer=0.0, node=v_reset, kept="v")
 
     return nir.LIF(
         tau=at.fill(tau * at.dt),

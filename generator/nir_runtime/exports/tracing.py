@@ -51,6 +51,7 @@ from nir_runtime.exports.signals import Leading, Memory, Signal, Sources, signal
 from nir_runtime.exports.states import Held
 from nir_runtime.exports.traces import Call, Port, Trace
 from nir_runtime.imports.building import LoadState, ReadState
+from nir_runtime.imports.normalized import Normalized
 from nir_runtime.imports.recurrence import Recurrent
 from nir_runtime.sites import DEFAULT_OPTIONS, Chain, ExportOptions, ExportSite, Shape
 from nir_runtime.target import Exporter, Target
@@ -205,7 +206,7 @@ class _Tracer:
         with self.complaints.inside(module):
             if isinstance(system, Recurrent):
                 inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
-                result = containers.hosted(self, system, inputs)
+                result = containers.hosted(self, module, system, inputs)
                 return self.rounds.returned(module, result, inputs[0])
             if self.is_traced_through(module) and self.target.way(type(module)) is None:
                 return module.forward(*args, **kwargs)
@@ -319,6 +320,9 @@ class _Tracer:
             dt=self.dt,
             binary=x.binary,
             training=module.training,
+            layer=module,
+            remembers=self.rounds.calling(module).remembers,
+            reset_value=self.target.reset_value,
             options=self.options,
         )
 
@@ -327,6 +331,9 @@ class _Tracer:
         exporter = self._exporter(module)
         if exporter is None:
             raise site.refuse(*demands.unmapped(self.target, type(module)))
+        if isinstance(module, Normalized) and site.remembers:
+            for kept in self.target.state.get(type(module.neuron), ()):
+                site.begins(module.neuron, kept, 0.0)
         made = exporter(self._system(module), site)
         if isinstance(made, tuple):
             return None
