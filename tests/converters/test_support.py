@@ -251,7 +251,8 @@ def with_features(*features: int) -> Make:
 
 SOFT = {"v_reset is None": with_(v_reset=None)}
 NOT_SPIKES = {
-    "not spiking(surrogate_function)": with_(surrogate_function=surrogate.Sigmoid(spiking=False))
+    "not is_heaviside(surrogate_function)": with_(surrogate_function=torch.sigmoid),
+    "not spiking(surrogate_function)": with_(surrogate_function=surrogate.Sigmoid(spiking=False)),
 }
 GRADIENT = {
     "surrogate_function": with_(surrogate_function=surrogate.ATan()),
@@ -398,7 +399,7 @@ SHOWN: dict[str, dict[str, Make]] = {
         "always": with_(), "v starts at v_threshold / 2, where that is not 0": with_(),
     },
     "neuron.OTTTLIFNode": {
-        **SOFT, **GRADIENT, **RECORD,
+        **SOFT, **NOT_SPIKES, **GRADIENT, **RECORD,
         "training": setting(training=True), "not tau > 1": setting(tau=0.5),
     },
     "neuron.CUBALIFNode": {

@@ -15,7 +15,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.sites import ExportSite
 
 
@@ -42,6 +42,11 @@ def to_nir(module: neuron.HalfThresholdIFNode, at: ExportSite) -> nir.IF:
         raise at.refuse(
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
+        )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
         )
 
     at.annotate("NIR has no field for a reset by subtraction", reset="subtract")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.sites import ExportSite, ImportSite
 
@@ -38,6 +38,11 @@ def to_nir(module: neuron.IFNode, at: ExportSite) -> nir.IF:
         raise at.refuse(
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
+        )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
         )
 
     if v_reset is not None:

@@ -17,7 +17,7 @@ import nir
 from spikingjelly.activation_based import neuron
 
 from nir_runtime.frameworks.spikingjelly import preset
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.numbers import invert
 from nir_runtime.sites import ExportSite, ImportSite
@@ -49,6 +49,11 @@ def to_nir(module: neuron.LIFNode, at: ExportSite) -> nir.LIF:
         raise at.refuse(
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
+        )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
         )
 
     if decay_input:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
+from nir_runtime.functions import is_heaviside
 from nir_runtime.sites import ExportSite
 
 
@@ -42,8 +43,14 @@ def to_nir(module: neuron.OTTTLIFNode | neuron.SLTTLIFNode, at: ExportSite) -> n
     decay_input = bool(module.decay_input)
     v_threshold = at.number("v_threshold", module.v_threshold)
     v_reset = at.optional_number("v_reset", module.v_reset)
+    surrogate_function = module.surrogate_function
     if not tau > 1:
         raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 1")
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
     if at.training:
         raise at.refuse(
             "in training mode the layer sends a trace beside its spikes",
