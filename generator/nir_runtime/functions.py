@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nir_runtime import numbers
+from nir_runtime import numbers, surrogates
 from nir_runtime.contract.dynamics import spike
 
 
@@ -224,9 +224,12 @@ def reset_of(state_function: Any, value: Any) -> str:
 
 def is_step(surrogate: Any) -> bool:
     """Whether a surrogate function gives 1 above 0 and 0 elsewhere, as far as trying it tells."""
-    tried = torch.cat([torch.linspace(-3, 3, 61), torch.tensor([-1e-6, 0.0, 1e-6])])
-    with torch.no_grad():
-        return bool(torch.equal(surrogate(tried), (tried > 0).to(tried.dtype)))
+    return surrogates.is_step(surrogate, at_zero=False, keeps_precision=False)
+
+
+def is_heaviside(surrogate: Any) -> bool:
+    """Whether it gives 1 at 0 and above, and 0 below, in the precision that it is given."""
+    return surrogates.is_step(surrogate, at_zero=True, keeps_precision=True)
 
 
 def step_in(dtype: torch.dtype) -> Any:

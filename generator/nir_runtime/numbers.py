@@ -98,6 +98,26 @@ def demand_room(value: float, dtype: torch.dtype) -> None:
         raise OverflowError(f"{value:g} does not fit {dtype}, which ends at {most:g}")
 
 
+def is_nothing(held: object) -> bool:
+    """Whether what a layer holds is no state yet: nothing, or nothing in it."""
+    if held is None:
+        return True
+    if isinstance(held, (torch.Tensor, np.ndarray)):
+        return math.prod(held.shape) == 0
+    return isinstance(held, (list, tuple, dict)) and not held
+
+
+def is_everywhere(held: object, start: npt.ArrayLike) -> bool:
+    """Whether a state is at its start, in its own precision, in all samples and neurons."""
+    if isinstance(held, (list, tuple)):
+        return all(is_nothing(each) or is_everywhere(each, start) for each in held)
+    if isinstance(held, torch.Tensor):
+        wanted = torch.as_tensor(np.asarray(start), dtype=held.dtype, device=held.device)
+        return bool((held.detach() == wanted).all()) if wanted.ndim <= held.ndim else False
+    values = as_values(held)
+    return values is not None and bool(np.all(values == start))
+
+
 def invert(guess: Any, *equations: Equation) -> Any:
     """The number near `guess` that solves all equations to the last bit, where one exists.
 

@@ -114,6 +114,9 @@ class ExportSite(Features):
         dt: the time step, in seconds.
         binary: whether what reaches the layer is 0 or 1 everywhere: it comes from spikes.
         training: whether the layer is in training mode.
+        layer: the layer itself, which may host what is converted.
+        remembers: whether it keeps its state itself.
+        reset_value: what a reset sets an attribute of a layer to, where the framework tells.
         options: what the caller of the export chose.
         metadata: what the node's metadata will hold.
         annotations: why a reader must honour the metadata; empty for an exact conversion.
@@ -127,6 +130,9 @@ class ExportSite(Features):
     dt: float
     binary: bool = False
     training: bool = False
+    layer: Any = None
+    remembers: bool = True
+    reset_value: Callable[[Any, str], Any] | None = None
     options: ExportOptions = DEFAULT_OPTIONS
     metadata: dict[str, Any] = field(default_factory=dict)
     annotations: list[str] = field(default_factory=list)
@@ -226,16 +232,53 @@ class ExportSite(Features):
         """Note in the metadata what an import restores but the numbers don't need."""
         self.metadata.update(metadata)
 
-    def start(self, variable: str, layer: npt.ArrayLike | None, node: npt.ArrayLike) -> None:
+    def start(
+        self,
+        variable: str,
+        node: npt.ArrayLike,
+        layer: npt.ArrayLike | None = None,
+        kept: str | None = None,
+    ) -> None:
         """Annotate a state variable that starts elsewhere than the contract says.
 
-        A layer that says None starts where the contract has it.
+        Args:
+            variable: the state variable.
+            node: where NIR starts it.
+            layer: where the layer does; None if that is the same.
+            kept: the attribute in which the live layer has it, which may tell otherwise.
         """
-        if layer is not None and not np.all(np.equal(layer, node)):
+        start = node if layer is None else layer
+        if kept is not None and self.remembers:
+            start = self.begins(self.layer, kept, start)
+        if not np.all(np.equal(start, node)):
             self.annotate(
                 f"{variable} starts elsewhere than NIR has it, which has no field for it",
-                **{f"{variable}_initial": compact(layer)},
+                **{f"{variable}_initial": compact(start)},
             )
+
+    def begins(self, layer: Any, kept: str, usual: npt.ArrayLike) -> npt.ArrayLike:
+        """Where a layer's state starts after a reset; refused if it is elsewhere now.
+
+        Args:
+            layer: the layer.
+            kept: the attribute.
+            usual: where it starts, if the layer doesn't tell.
+        """
+        held = getattr(layer, kept, None)
+        told = None if self.reset_value is None else self.reset_value(layer, kept)
+        start: Any = usual if numbers.is_nothing(told) else numbers.as_values(told)
+        if start is None or not np.isfinite(start).all() or not fits(np.asarray(start), self.shape):
+            raise self.refuse(
+                f"{kept} starts at {numbers.describe(told)}, and NIR's nodes start at a number, or "
+                "one for each neuron",
+                "set another reset value",
+            )
+        if not numbers.is_nothing(held) and not numbers.is_everywhere(held, start):
+            raise self.refuse(
+                f"{kept} is left over from a run, or was set: a graph starts at a reset",
+                "reset the network before you export it",
+            )
+        return start
 
     def where(self, case: str) -> None:
         """Say which case of the mapping applies: its formulas are those of the report."""

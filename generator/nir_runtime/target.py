@@ -55,6 +55,7 @@ class Target:
             all layers; None where that finds the layers wherever they are.
         read_state: a `building.ReadState` that has a shorter way to the layers' attributes than
             `getattr`; None where there is none.
+        reset_value: what a reset sets an attribute of a layer to; None where layers don't tell.
         beginning: makes what a layer is given for a variable of its state when it starts; None
             where that is None.
     """
@@ -79,6 +80,7 @@ class Target:
     load_state: Callable[[Any], nn.Module] | None = None
     read_state: Callable[[Any, Any], nn.Module] | None = None
     beginning: Callable[[], Any] | None = None
+    reset_value: Callable[[Any, str], Any] | None = None
 
     @property
     def one_step(self) -> tuple[str, str] | None:

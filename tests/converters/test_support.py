@@ -251,7 +251,8 @@ def with_features(*features: int) -> Make:
 
 SOFT = {"v_reset is None": with_(v_reset=None)}
 NOT_SPIKES = {
-    "not spiking(surrogate_function)": with_(surrogate_function=surrogate.Sigmoid(spiking=False))
+    "not is_heaviside(surrogate_function)": with_(surrogate_function=torch.sigmoid),
+    "not spiking(surrogate_function)": with_(surrogate_function=surrogate.Sigmoid(spiking=False)),
 }
 GRADIENT = {
     "surrogate_function": with_(surrogate_function=surrogate.ATan()),
@@ -279,6 +280,7 @@ STARTED = {
     "v starts at v_initial, where that is not v_leak": with_(v_initial=0.25),
     "v starts at v_initial, where that is not v_reset": with_(v_initial=0.25),
     "v starts at v_initial, where that is not 0": with_(v_initial=0.25),
+    "steps_back": with_(),
     "reset_by == 'subtract'": with_(reset_by="subtract"),
     "reset_by == 'subtract_next'": with_(reset_by="subtract_next"),
     "reset_by == 'subtract_carried'": with_(reset_by="subtract_carried"),
@@ -288,6 +290,7 @@ NORMS = {
     "affine other than True": with_(affine=False),
     "training": setting(training=True),
     "momentum": with_(momentum=0.5),
+    "num_batches_tracked": setting(num_batches_tracked=torch.tensor(3)),
 }
 SNN = {
     "inhibition other than False": with_(inhibition=True),
@@ -304,6 +307,8 @@ SNN = {
     "learn_beta": with_(learn_beta=True),
     "learn_threshold": with_(learn_threshold=True),
     "learn_graded_spikes_factor": with_(learn_graded_spikes_factor=True),
+    "graded_spikes_factor other than 1.0": setting(graded_spikes_factor=torch.tensor(2.0)),
+    "init_hidden and any_nonzero(spk)": setting(spk=torch.ones(1, 3)),
     "learn_recurrent": with_(learn_recurrent=False),
     "V": with_(all_to_all=False, linear_features=None, V=0.5),
     "conv2d_channels": lambda name: exported(
@@ -389,11 +394,12 @@ SHOWN: dict[str, dict[str, Make]] = {
         "batch_axes != 1": in_mode_s,
     },
     "neuron.HalfThresholdIFNode": {
+        "v_reset other than None": setting(v_reset=0.25),
         **NOT_SPIKES, **GRADIENT, **RECORD,
         "always": with_(), "v starts at v_threshold / 2, where that is not 0": with_(),
     },
     "neuron.OTTTLIFNode": {
-        **SOFT, **GRADIENT, **RECORD,
+        **SOFT, **NOT_SPIKES, **GRADIENT, **RECORD,
         "training": setting(training=True), "not tau > 1": setting(tau=0.5),
     },
     "neuron.CUBALIFNode": {

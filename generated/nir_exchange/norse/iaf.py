@@ -31,6 +31,7 @@ def to_nir(module: norse.IAF, at: ExportSite) -> nir.IF:
     at.demand_time_step("dt", module.dt)
     v_th = at.values("v_th", module.p.v_th)
     v_reset = at.values("v_reset", module.p.v_reset)
+    at.start("v", node=v_reset, kept="v")
 
     return nir.IF(
         r=at.fill(1 / at.dt),

@@ -35,6 +35,7 @@ def to_nir(module: norse.LIBoxCell, at: ExportSite) -> nir.LI:
     v_leak = at.values("v_leak", module.p.v_leak)
     if not every(tau_mem_inv > 0):
         raise at.refuse("tau_mem_inv is out of bounds, and the layer needs tau_mem_inv > 0")
+    at.start("v", node=v_leak, kept="v")
 
     return nir.LI(
         tau=at.fill(1 / tau_mem_inv),

@@ -42,6 +42,8 @@ def to_nir(module: norse.LICell, at: ExportSite) -> nir.CubaLI:
         raise at.refuse("tau_syn_inv is out of bounds, and the layer needs tau_syn_inv > 0")
     if not every(tau_mem_inv > 0):
         raise at.refuse("tau_mem_inv is out of bounds, and the layer needs tau_mem_inv > 0")
+    at.start("v", node=v_leak, kept="v")
+    at.start("i", node=0.0, kept="i")
 
     return nir.CubaLI(
         tau_syn=at.fill(1 / tau_syn_inv),

@@ -56,6 +56,7 @@ def to_nir(module: norse.LIFBoxCell, at: ExportSite) -> nir.LIF:
             "the layer is of no case that is known: reset_method == 'reset_value', or "
             "reset_method == 'reset_subtract'",
         )
+    at.start("v", node=v_leak, kept="v")
 
     return nir.LIF(
         tau=at.fill(1 / tau_mem_inv),

@@ -54,7 +54,8 @@ def to_nir(module: norse.LIFRecurrentCell | norse.LIFRecurrent, at: ExportSite) 
         raise at.refuse("tau_syn_inv is out of bounds, and the layer needs tau_syn_inv > 0")
     if not every(tau_mem_inv > 0):
         raise at.refuse("tau_mem_inv is out of bounds, and the layer needs tau_mem_inv > 0")
-    at.start("v", layer=float32(v_leak), node=v_leak)
+    at.start("v", layer=float32(v_leak), node=v_leak, kept="v")
+    at.start("i", node=0.0, kept="i")
 
     back = nir.Linear(weight=at.tensor(module.recurrent_weights))
     feedback = (back,)

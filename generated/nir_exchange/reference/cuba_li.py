@@ -41,7 +41,8 @@ def to_nir(module: reference.CubaLI | dynamics.CubaLI, at: ExportSite) -> nir.Cu
     v_leak = at.values("v_leak", module.v_leak)
     w_in = at.values("w_in", module.w_in)
     v_initial = at.optional_values("v_initial", module.v_initial)
-    at.start("v", layer=v_initial, node=v_leak)
+    at.start("v", layer=v_initial, node=v_leak, kept="v")
+    at.start("i", node=0.0, kept="i")
 
     return nir.CubaLI(
         tau_syn=at.fill(tau_syn),

@@ -77,7 +77,8 @@ def to_nir(module: reference.CubaLIF | dynamics.CubaLIF, at: ExportSite) -> nir.
             "the layer is of no case that is known: reset_by == 'set', or reset_by == 'subtract', "
             "or reset_by == 'subtract_next', or reset_by == 'subtract_carried'",
         )
-    at.start("v", layer=v_initial, node=v_leak)
+    at.start("v", layer=v_initial, node=v_leak, kept="v")
+    at.start("i", node=0.0, kept="i")
 
     return nir.CubaLIF(
         tau_syn=at.fill(tau_syn),

@@ -30,6 +30,7 @@ def to_nir(module: reference.Delay | dynamics.Delay, at: ExportSite) -> nir.Dela
     """
     at.demand_time_step("dt", module.dt)
     delay = at.values("delay", module.delay)
+    at.start("history", node=0.0, kept="history")
 
     return nir.Delay(delay=at.fill(delay), metadata=at.metadata)
 

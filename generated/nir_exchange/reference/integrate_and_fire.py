@@ -68,7 +68,7 @@ def to_nir(module: reference.IF | dynamics.IF, at: ExportSite) -> nir.IF:
             "the layer is of no case that is known: reset_by == 'set', or reset_by == 'subtract', "
             "or reset_by == 'subtract_next', or reset_by == 'subtract_carried'",
         )
-    at.start("v", layer=v_initial, node=v_reset)
+    at.start("v", layer=v_initial, node=v_reset, kept="v")
 
     return nir.IF(
         r=at.fill(r),

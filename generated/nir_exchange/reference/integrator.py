@@ -32,7 +32,7 @@ def to_nir(module: reference.I | dynamics.I, at: ExportSite) -> nir.I:
     at.demand_time_step("dt", module.dt)
     r = at.values("r", module.r)
     v_initial = at.optional_values("v_initial", module.v_initial)
-    at.start("v", layer=v_initial, node=0.0)
+    at.start("v", layer=v_initial, node=0.0, kept="v")
 
     return nir.I(r=at.fill(r), metadata=at.metadata)
 

@@ -36,7 +36,7 @@ def to_nir(module: reference.LI | dynamics.LI, at: ExportSite) -> nir.LI:
     r = at.values("r", module.r)
     v_leak = at.values("v_leak", module.v_leak)
     v_initial = at.optional_values("v_initial", module.v_initial)
-    at.start("v", layer=v_initial, node=v_leak)
+    at.start("v", layer=v_initial, node=v_leak, kept="v")
 
     return nir.LI(tau=at.fill(tau), r=at.fill(r), v_leak=at.fill(v_leak), metadata=at.metadata)
 

@@ -72,7 +72,7 @@ def to_nir(module: reference.LIF | dynamics.LIF, at: ExportSite) -> nir.LIF:
             "the layer is of no case that is known: reset_by == 'set', or reset_by == 'subtract', "
             "or reset_by == 'subtract_next', or reset_by == 'subtract_carried'",
         )
-    at.start("v", layer=v_initial, node=v_leak)
+    at.start("v", layer=v_initial, node=v_leak, kept="v")
 
     return nir.LIF(
         tau=at.fill(tau),

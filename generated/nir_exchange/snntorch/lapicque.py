@@ -101,6 +101,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
 
     if reset_mechanism == "subtract":
         at.where("reset_mechanism == 'subtract'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LIF(
             tau=at.fill(R * C * at.dt / time_step),
             r=at.fill(R),
@@ -112,6 +113,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
         return Chain(node, then=then)
     elif reset_mechanism == "none":
         at.where("reset_mechanism == 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LI(
             tau=at.fill(R * C * at.dt / time_step),
             r=at.fill(R),

@@ -138,6 +138,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
 
     if every(beta < 1) and reset_mechanism != "none":
         at.where("beta < 1 and reset_mechanism != 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LIF(
             tau=at.fill(at.dt / (1 - beta)),
             r=at.fill(1 / (1 - beta)),
@@ -149,6 +150,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
         return Chain(node, then=then)
     elif every(beta == 1) and reset_mechanism != "none":
         at.where("beta == 1 and reset_mechanism != 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.IF(
             r=at.fill(1 / at.dt),
             v_threshold=at.fill(threshold),
@@ -158,6 +160,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
         return Chain(node, then=then)
     elif every(beta < 1) and reset_mechanism == "none":
         at.where("beta < 1 and reset_mechanism == 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LI(
             tau=at.fill(at.dt / (1 - beta)),
             r=at.fill(1 / (1 - beta)),
@@ -167,6 +170,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
         return Chain(node, then=then)
     elif every(beta == 1) and reset_mechanism == "none":
         at.where("beta == 1 and reset_mechanism == 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.I(r=at.fill(1 / at.dt), metadata=at.metadata)
         return Chain(node, then=then)
     else:

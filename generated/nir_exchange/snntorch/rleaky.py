@@ -198,6 +198,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
 
     if every(beta < 1) and reset_mechanism != "none":
         at.where("beta < 1 and reset_mechanism != 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LIF(
             tau=at.fill(at.dt / (1 - beta)),
             r=at.fill(1 / (1 - beta)),
@@ -209,6 +210,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         return Chain(node, then=then, feedback=feedback)
     elif every(beta == 1) and reset_mechanism != "none":
         at.where("beta == 1 and reset_mechanism != 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.IF(
             r=at.fill(1 / at.dt),
             v_threshold=at.fill(threshold),
@@ -218,6 +220,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         return Chain(node, then=then, feedback=feedback)
     elif every(beta < 1) and reset_mechanism == "none":
         at.where("beta < 1 and reset_mechanism == 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.LI(
             tau=at.fill(at.dt / (1 - beta)),
             r=at.fill(1 / (1 - beta)),
@@ -227,6 +230,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         return Chain(node, then=then, feedback=feedback)
     elif every(beta == 1) and reset_mechanism == "none":
         at.where("beta == 1 and reset_mechanism == 'none'")
+        at.start("v", node=0.0, kept="mem")
         node = nir.I(r=at.fill(1 / at.dt), metadata=at.metadata)
         return Chain(node, then=then, feedback=feedback)
     else:

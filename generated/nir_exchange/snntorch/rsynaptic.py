@@ -120,7 +120,7 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
     if init_hidden and any_nonzero(spk):
         raise at.refuse(
             "its last spikes are left over from a run, and would be fed back in the first step",
-            "reset it before: snntorch.utils.reset(net)",
+            "reset it before: layer.reset_mem(), for snntorch.utils.reset leaves its spikes",
         )
     if reset_mechanism == "zero":
         raise at.refuse(
@@ -171,6 +171,8 @@ def to_nir(module: snntorch.RSynaptic, at: ExportSite) -> Chain:
             "the layer is of no case that is known: all_to_all and linear_features is not None, "
             "or all_to_all and linear_features is None, or not all_to_all",
         )
+    at.start("v", node=0.0, kept="mem")
+    at.start("i", node=0.0, kept="syn")
 
     node = nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - alpha)),

@@ -117,6 +117,8 @@ def to_nir(module: snntorch.Synaptic, at: ExportSite) -> nir.CubaLIF:
             "reset_delay, or reset_mechanism == 'subtract' and reset_delay, or reset_mechanism == "
             "'subtract' and not reset_delay",
         )
+    at.start("v", node=0.0, kept="mem")
+    at.start("i", node=0.0, kept="syn")
 
     return nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - alpha)),

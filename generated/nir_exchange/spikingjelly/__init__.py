@@ -44,7 +44,7 @@ from spikingjelly.activation_based import layer, neuron, rnn
 from torch import fx, nn
 
 from nir_runtime.exports.exporting import export_network
-from nir_runtime.frameworks.spikingjelly import Cell, ReadState
+from nir_runtime.frameworks.spikingjelly import Cell, ReadState, reset_value
 from nir_runtime.imports.importing import import_graph
 from nir_runtime.imports.normalized import Normalized, to_nir_again
 from nir_runtime.reports.explaining import explanation
@@ -345,6 +345,7 @@ TARGET = Target(
     fallback=reference.TARGET.importers,
     cell=Cell,
     read_state=ReadState,
+    reset_value=reset_value,
 )
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.numbers import invert
 from nir_runtime.sites import ExportSite, ImportSite
@@ -53,15 +53,22 @@ def to_nir(module: neuron.CUBALIFNode, at: ExportSite) -> nir.CubaLIF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     if v_reset is not None:
         at.where("v_reset is not None")
         node_v_reset = v_reset
-        at.start("v", layer=v_reset, node=0.0)
+        at.start("v", layer=v_reset, node=0.0, kept="v")
     else:
         at.where("v_reset is None")
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
+    at.start("i", node=0.0, kept="c")
 
     return nir.CubaLIF(
         tau_syn=at.fill(at.dt / (1 - c_decay)),

@@ -25,6 +25,7 @@ def to_nir(module: layer.Delay, at: ExportSite) -> nir.Delay:
         node.delay = delay_steps * dt
     """
     delay_steps = module.delay_steps
+    at.start("history", node=0.0, kept="queue")
 
     return nir.Delay(delay=at.fill(delay_steps * at.dt), metadata=at.metadata)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.sites import ExportSite
 
 
@@ -44,9 +44,14 @@ def to_nir(module: neuron.HalfThresholdIFNode, at: ExportSite) -> nir.IF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
-    at.start("v", layer=v_threshold / 2, node=0.0)
+    at.start("v", layer=v_threshold / 2, node=0.0, kept="v")
 
     return nir.IF(
         r=at.fill(1 / at.dt),

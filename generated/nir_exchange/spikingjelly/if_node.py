@@ -17,7 +17,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.sites import ExportSite, ImportSite
 
@@ -41,13 +41,20 @@ def to_nir(module: neuron.IFNode, at: ExportSite) -> nir.IF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     if v_reset is not None:
         at.where("v_reset is not None")
         node_v_reset = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
     return nir.IF(

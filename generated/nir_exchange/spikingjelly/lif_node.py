@@ -19,7 +19,7 @@ import nir
 from spikingjelly.activation_based import neuron
 
 from nir_runtime.frameworks.spikingjelly import preset
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.numbers import invert
 from nir_runtime.sites import ExportSite, ImportSite
@@ -52,6 +52,11 @@ def to_nir(module: neuron.LIFNode, at: ExportSite) -> nir.LIF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     if decay_input:
         at.where("decay_input")
@@ -64,10 +69,12 @@ def to_nir(module: neuron.LIFNode, at: ExportSite) -> nir.LIF:
         at.where("v_reset is not None")
         v_leak = v_reset
         node_v_reset = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         v_leak = 0.0
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
     return nir.LIF(

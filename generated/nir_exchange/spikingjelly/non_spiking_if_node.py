@@ -36,5 +36,6 @@ def to_nir(module: neuron.NonSpikingIFNode, at: ExportSite) -> nir.I:
             "the layer takes time and batch, [T, N, *]",
             "export the network in multi-step mode",
         )
+    at.start("v", node=0.0, kept="v")
 
     return nir.I(r=at.fill(1 / at.dt), metadata=at.metadata)

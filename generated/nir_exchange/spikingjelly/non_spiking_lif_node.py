@@ -41,6 +41,7 @@ def to_nir(module: neuron.NonSpikingLIFNode, at: ExportSite) -> nir.LI:
             "the layer takes time and batch, [T, N, *]",
             "export the network in multi-step mode",
         )
+    at.start("v", node=0.0, kept="v")
 
     return nir.LI(
         tau=at.fill(tau * at.dt),

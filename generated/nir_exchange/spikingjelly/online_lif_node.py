@@ -22,6 +22,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
+from nir_runtime.functions import is_heaviside
 from nir_runtime.sites import ExportSite
 
 
@@ -44,8 +45,14 @@ def to_nir(module: neuron.OTTTLIFNode | neuron.SLTTLIFNode, at: ExportSite) -> n
     decay_input = bool(module.decay_input)
     v_threshold = at.number("v_threshold", module.v_threshold)
     v_reset = at.optional_number("v_reset", module.v_reset)
+    surrogate_function = module.surrogate_function
     if not tau > 1:
         raise at.refuse(f"tau is {tau:g}, and the layer needs tau > 1")
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
     if at.training:
         raise at.refuse(
             "in training mode the layer sends a trace beside its spikes",
@@ -63,10 +70,12 @@ def to_nir(module: neuron.OTTTLIFNode | neuron.SLTTLIFNode, at: ExportSite) -> n
         at.where("v_reset is not None")
         v_leak = v_reset
         node_v_reset = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         v_leak = 0.0
         node_v_reset = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
 
     return nir.LIF(

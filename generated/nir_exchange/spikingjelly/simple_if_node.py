@@ -17,7 +17,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.sites import ExportSite
 
 
@@ -40,6 +40,11 @@ def to_nir(module: neuron.SimpleIFNode, at: ExportSite) -> nir.IF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     if v_reset is not None:
         at.where("v_reset is not None")
@@ -48,7 +53,7 @@ def to_nir(module: neuron.SimpleIFNode, at: ExportSite) -> nir.IF:
         at.where("v_reset is None")
         node_v_reset = 0.0
         at.annotate("NIR has no field for a reset by subtraction", reset="subtract")
-    at.start("v", layer=0.0, node=node_v_reset)
+    at.start("v", layer=0.0, node=node_v_reset, kept="v")
 
     return nir.IF(
         r=at.fill(1 / at.dt),

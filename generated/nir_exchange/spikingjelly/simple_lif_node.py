@@ -16,7 +16,7 @@ from __future__ import annotations
 import nir
 from spikingjelly.activation_based import neuron
 
-from nir_runtime.functions import spiking
+from nir_runtime.functions import is_heaviside, spiking
 from nir_runtime.sites import ExportSite
 
 
@@ -49,6 +49,11 @@ def to_nir(module: neuron.SimpleLIFNode, at: ExportSite) -> nir.LIF:
             "the layer passes the surrogate's primitive on, where NIR has spikes",
             "construct the surrogate function with spiking=True",
         )
+    if not is_heaviside(surrogate_function):
+        raise at.refuse(
+            "its surrogate function gives something other than spikes",
+            "use one whose forward pass is a step, such as surrogate.Sigmoid()",
+        )
 
     if decay_input:
         at.where("decay_input")
@@ -56,7 +61,7 @@ def to_nir(module: neuron.SimpleLIFNode, at: ExportSite) -> nir.LIF:
     else:
         at.where("not decay_input")
         r = tau
-    at.start("v", layer=0.0, node=v_reset)
+    at.start("v", layer=0.0, node=v_reset, kept="v")
 
     return nir.LIF(
         tau=at.fill(tau * at.dt),

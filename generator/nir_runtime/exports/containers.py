@@ -26,10 +26,12 @@ from typing import Any, Protocol
 import nir
 from torch import nn
 
+from nir_runtime import numbers
 from nir_runtime.exports.operations import add, junction
 from nir_runtime.exports.signals import Leading, Signal
 from nir_runtime.imports.recurrence import Recurrent
 from nir_runtime.sites import Shape
+from nir_runtime.target import Target
 
 FED_BACK = "fed_back"
 
@@ -38,9 +40,11 @@ class Loops(Protocol):
     """What a container needs of a trace. Problems are of the container that is being called.
 
     Attributes:
+        target: the framework.
         fed_back: the containers that were called so far of those whose output is fed back.
     """
 
+    target: Target
     fed_back: dict[nn.Module, FedBack]
 
     def problem(self, what: str, advice: str) -> None:
@@ -75,6 +79,7 @@ def through(loops: Loops, container: nn.Module, x: Signal, *state: Any) -> Any:
 
 def elementwise(loops: Loops, container: Any, x: Signal) -> Signal:
     """A container whose output is joined to its next input by a function."""
+    _demand_reset(loops, container, "y")
     step = step_of(x)
     feedback = loops.feedback(step, x.features)
     joined = container.element_wise_function(feedback, step)
@@ -83,6 +88,7 @@ def elementwise(loops: Loops, container: Any, x: Signal) -> Signal:
 
 def linear(loops: Loops, container: Any, x: Signal) -> Signal:
     """A container whose output is joined to its next input by a Linear of both."""
+    _demand_reset(loops, container, "y")
     if len(x.features) != 1:
         loops.problem(f"takes one axis of features, not {x.features}", "flatten before it")
         return x.guess()
@@ -136,8 +142,13 @@ def fed_back(loops: Loops, container: Any, x: Signal) -> Signal:
     return y
 
 
-def hosted(loops: Loops, system: Recurrent, inputs: Sequence[Signal]) -> Any:
-    """A cycle that an import made: nodes that take each step together."""
+def hosted(loops: Loops, host: nn.Module, system: Recurrent, inputs: Sequence[Signal]) -> Any:
+    """A cycle that an import made: nodes that take each step together, in a host that remembers."""
+    if any(not numbers.is_nothing(getattr(host, name, None)) for name in system.memory):
+        loops.problem(
+            "its state is left over from a run, or was set: a graph starts at a reset",
+            "reset the network before you export it",
+        )
     feedbacks = [loops.feedback(inputs[0], shape) for shape in system.shapes]
     outputs, following = system.body.forward(*inputs, *feedbacks, *system.starts)
     for feedback, value in zip(feedbacks, following, strict=False):  # states are behind
@@ -163,6 +174,19 @@ def step_of(x: Signal) -> Signal:
 
 def _shown(y: object) -> str:
     return str(tuple(y.shape)) if isinstance(y, Signal) else type(y).__name__
+
+
+def _demand_reset(loops: Loops, container: Any, kept: str) -> None:
+    """Note a container whose first step is fed back something other than zero."""
+    tell = loops.target.reset_value
+    told = None if tell is None else tell(container, kept)
+    for held in (getattr(container, kept, None), told):
+        if not numbers.is_nothing(held) and not numbers.is_everywhere(held, 0.0):
+            loops.problem(
+                f"{kept} is fed back in the first step: it is left over from a run, or was set",
+                "reset the network before you export it",
+            )
+            return
 
 
 def _closed(loops: Loops, container: Any, x: Signal, feedback: Signal, joined: Any) -> Signal:

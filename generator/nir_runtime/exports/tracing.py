@@ -435,7 +435,8 @@ class _Tracer:
         system = getattr(module, "dynamics", None)
         if isinstance(system, Recurrent):
             inputs = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
-            result = containers.hosted(self, system, inputs)
+            with self.hidden.shown(module):
+                result = containers.hosted(self, module, system, inputs)
             return self.rounds.returned(module, result, inputs[0])
         if self.step.modules.is_traced_through(module) and self.target.way(type(module)) is None:
             return module.forward(*args, **kwargs)
@@ -586,6 +587,9 @@ class _Tracer:
             dt=self.dt,
             binary=x.binary,
             training=module.training,
+            layer=module,
+            remembers=self.rounds.calling(module).remembers,
+            reset_value=self.target.reset_value,
             options=self.options,
         )
 
@@ -595,6 +599,9 @@ class _Tracer:
         if exporter is None:
             raise site.refuse(*demands.unmapped(self.target, type(module)))
         with self.hidden.shown(module), self.effects.quiet():
+            if isinstance(module, Normalized) and site.remembers:
+                for kept in self.target.state.get(type(module.neuron), ()):
+                    site.begins(module.neuron, kept, 0.0)
             made = exporter(self._system(module), site)
         if isinstance(made, tuple):
             return None

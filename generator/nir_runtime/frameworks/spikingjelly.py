@@ -60,3 +60,8 @@ def preset(layer: base.MemoryModule, memory: str, value: float) -> None:
     """Let a layer's memory start at `value`, now and after every reset."""
     layer.set_reset_value(memory, value)
     setattr(layer, memory, value)
+
+
+def reset_value(layer: Any, memory: str) -> Any:
+    """What `functional.reset_net` sets a layer's memory to; None if it has no such memory."""
+    return vars(layer).get("_memories_rv", {}).get(memory)

@@ -265,12 +265,15 @@ class _Exporter:
             yield call("at.remember", **_literals(case.remember))
 
     def _starts(self, part: Part, node: Node) -> Iterator[Statement]:
-        """Where the state starts, unless that is provably where NIR has it."""
+        """Where the state starts: as the mapping says, or the live layer."""
         for variable, layer in part.start.items():
             usual = self._contract_start(variable, part, node)
+            where = {"node": self.scope.number(usual)}
             if usual != layer:
-                where = {"layer": self.scope.number(layer), "node": self.scope.number(usual)}
-                yield call("at.start", quote(variable), **where)
+                where = {"layer": self.scope.number(layer), **where}
+            if variable in self.mapping.held:
+                where["kept"] = quote(self.mapping.held[variable])
+            yield call("at.start", quote(variable), **where)
 
     def _contract_start(self, variable: str, part: Part, node: Node) -> Expression:
         """Where NIR has it: a formula of the layer's parameters, or of what a case has stated."""

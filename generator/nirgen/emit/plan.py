@@ -93,6 +93,7 @@ class PackagePlan:
     load_state: str | None
     read_state: str | None
     beginning: str | None
+    reset_value: str | None
     without_node: tuple[tuple[str, ...], ...]
     exporters: tuple[tuple[str, str], ...]
     importers: tuple[tuple[str, tuple[str, ...]], ...]
@@ -147,6 +148,7 @@ def _package(framework: FrameworkMappings, mappings: Mappings) -> PackagePlan:
         load_state=_named(framework.framework.load_state)[1],
         read_state=_named(framework.framework.read_state)[1],
         beginning=_named(framework.framework.beginning)[1],
+        reset_value=_named(framework.framework.reset_value)[1],
         without_node=tuple(_without_node(m) for m in framework.layers if not m.nodes),
         exporters=tuple(
             (layer, _exporter(mapping)) for mapping in framework.layers for layer in mapping.layers
@@ -188,7 +190,7 @@ def _runtime_imports(framework: FrameworkMappings) -> Iterator[tuple[str, str]]:
         yield RUNTIME + "imports.normalized", "Normalized"
         yield RUNTIME + "imports.normalized", "to_nir_again"
     own = framework.framework
-    for path in (own.cell, own.load_state, own.read_state, own.beginning):
+    for path in (own.cell, own.load_state, own.read_state, own.beginning, own.reset_value):
         if path is not None:
             yield _named(path)
     if any(mapping.on_request for mapping in framework.layers):

@@ -127,6 +127,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("standardized", 3, None, None, "weights of mean 0 and one spread, times a gain"),
         Function("reset_of", 2, None, None, "the reset of a layer of snnTorch, as it runs"),
         Function("is_step", 1, None, None, "whether a surrogate function is 1 above 0, else 0"),
+        Function("is_heaviside", 1, None, None, "whether it is 1 at 0 and above, else 0"),
         Function("step_in", 1, None, None, "a surrogate step that keeps a precision"),
         Function("spiking", 1, None, None, "whether a surrogate function passes spikes on"),
     )

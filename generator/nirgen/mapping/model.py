@@ -208,6 +208,8 @@ class Framework:
             state, where the framework has a shorter way to them than `getattr`.
         beginning: the function that makes what a layer is given for a variable of its state when it
             starts; None where that is None.
+        reset_value: the function that tells what a reset sets a layer's attribute to; None where
+            layers don't tell, and start where their mappings say.
         preset: the function that lets a layer's state start elsewhere; None where it can't.
         places: where the keys are.
     """
@@ -227,6 +229,7 @@ class Framework:
     load_state: str | None
     read_state: str | None
     beginning: str | None
+    reset_value: str | None
     preset: str | None
     builds_on: str | None
     fallback: str | None

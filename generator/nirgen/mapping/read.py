@@ -316,6 +316,7 @@ def _framework(entries: _Entries) -> Framework:
         load_state=entries.text("load_state") or None,
         read_state=entries.text("read_state") or None,
         beginning=entries.text("beginning") or None,
+        reset_value=entries.text("reset_value") or None,
         preset=entries.text("preset") or None,
         builds_on=entries.text("builds_on") or None,
         fallback=entries.text("fallback") or None,

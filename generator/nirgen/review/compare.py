@@ -143,7 +143,7 @@ def _judge_framework(key: Key, was: layers.Rows, now: layers.Rows) -> layers.Jud
 _BUILT_ON = frozenset(
     (
         *("mode", "options", "containers", "builds_on", "fallback"),
-        *("cell", "load_state", "read_state", "beginning", "preset"),
+        *("cell", "load_state", "read_state", "beginning", "reset_value", "preset"),
     )
 )
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from snntorch import utils
 from snntorch.export_nir import export_to_nir as their_export
 from snntorch.import_nir import import_from_nir as their_import
 from torch import nn
@@ -76,6 +77,7 @@ def test_a_reset_by_subtraction_that_goes_out() -> None:
     expected = spikes(net, x, "s")
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = their_export(net, x[0, :1], ignore_dims=[0])
+    utils.reset(net)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AnnotatedWarning)
         ours = snntorch.export_to_nir(net, x[0], dt=1e-4)

@@ -56,6 +56,7 @@ def assert_round_trip(
     expected, actual = spikes(net, x, mode), spikes(imported, x, mode)
     assert expected.shape == actual.shape
     assert torch.equal(expected, actual)
+    functional.reset_net(imported)
     assert_same_graph(graph, export(imported, example, dt))
     return imported
 

@@ -44,6 +44,7 @@ def test_ties_are_exact_with_integer_weights(dtype: torch.dtype) -> None:
     x = torch.randint(0, 2, (100, 3, 4)).to(dtype)
     dt = 2.0**-10  # r * dt is 1 without rounding, so that v meets the threshold exactly
     expected = spikes(net, x, "s")
+    functional.reset_net(net)
     kept = spikingjelly.export_to_nir(net, x[0], dt=dt)
     exact = spikingjelly.export_to_nir(net, x[0], dt=dt, ties="exact")
 

@@ -53,10 +53,12 @@ def to_nir(module: cells.LIF, at: ExportSite) -> nir.LIF:
         at.where("v_reset is not None")
         node_v_reset = v_reset
         v_leak = v_reset
+        at.start("v", node=v_reset, kept="v")
     else:
         at.where("v_reset is None")
         node_v_reset = 0.0
         v_leak = 0.0
+        at.start("v", node=0.0, kept="v")
         at.annotate("NIR has no field for it", reset="subtract")
 
     return nir.LIF(

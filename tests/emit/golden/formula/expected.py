@@ -29,6 +29,7 @@ def to_nir(module: cells.LI, at: ExportSite) -> nir.LI:
     tau = at.number("tau", module.tau)
     if not tau >= 1:
         raise at.refuse(f"tau is {tau:g}, and the layer needs tau >= 1")
+    at.start("v", node=0.0, kept="v")
 
     return nir.LI(
         tau=at.fill(tau * at.dt),

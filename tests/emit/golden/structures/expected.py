@@ -49,6 +49,7 @@ def to_nir(module: cells.Boxed, at: ExportSite) -> nir.LIF:
         raise at.refuse(
             "the layer is of no case that is known: left == 'nothing', or left == 'rest'",
         )
+    at.start("v", node=0.0, kept="v")
 
     return nir.LIF(
         tau=at.fill(1 / tau_inv),
