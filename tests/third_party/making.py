@@ -19,7 +19,6 @@ framework: Cells
 version: 0.1.0
 packages: [tests.third_party.cells]
 modules: {cells: tests.third_party.cells}
-fires: ">"
 builds_on: torch_nn
 fallback: reference
 cell: nir_runtime.contract.reference.Cell

@@ -36,19 +36,36 @@ DT, SIZE = 1e-4, 6
 HEAD = """\
 layer: cells.Fire
 node: IF
-equation: "v <- v + x; z = v > threshold; a spike takes v, or a threshold's worth"
+step: |
+  h = v + x - threshold if soft and late and v > threshold else v + x
+  h = 0 if floor and h < 0 else h
+  y = h > threshold
+  v = h
+  v = h - threshold if y and soft and not late else v
+  v = 0 if y and not soft else v
 state: {v: v}
 start: {v: 0}
 bind: {r: 1 / dt, v_threshold: threshold, v_reset: 0}
 domain: {threshold: threshold > 0}
 """
-ALWAYS = HEAD.replace("cells.Fire", "cells.Subtracting")
+ALWAYS = """\
+layer: cells.Subtracting
+node: IF
+step: |
+  h = v + x
+  y = h > threshold
+  v = h - threshold if y else h
+state: {v: v}
+start: {v: 0}
+bind: {r: 1 / dt, v_threshold: threshold, v_reset: 0}
+domain: {threshold: threshold > 0}
+"""
 NO_LATE = """\
 reject:
   - {when: late, because: the example has no such layers, instead: use others}
-ignore: {floor: the example has none}
+fix: {floor: {to: false, because: the example has none, instead: use others}}
 """
-FLOOR = "ignore: {floor: the example has none}\n"
+FLOOR = "fix: {floor: {to: false, because: the example has none, instead: use others}}\n"
 
 IN_ONE_CASE = f"""\
 {ALWAYS}
@@ -67,7 +84,7 @@ cases:
   reset:
     - when: not soft
     - {{when: soft, annotate: {{reset: subtract}}, because: NIR has no field for it}}
-{NO_LATE.replace("ignore: {", "ignore: {late: 'rejected, where it is one', ")}
+{NO_LATE}ignore: {{late: "rejected, where it is one"}}
 """
 ALL_OF_TWO = f"""\
 {HEAD}
@@ -85,7 +102,7 @@ cases:
   reset:
     - {{when: not soft, export_only: the example says so}}
     - {{when: soft, annotate: {{reset: subtract}}, because: NIR has no field for it}}
-{NO_LATE.replace("ignore: {", "ignore: {late: 'rejected, where it is one', ")}
+{NO_LATE}ignore: {{late: "rejected, where it is one"}}
 """
 ONLY_HARD_COMES_BACK = f"""\
 {HEAD}
@@ -96,7 +113,7 @@ cases:
       annotate: {{reset: subtract}}
       because: NIR has no field for it
       export_only: the example says so
-{NO_LATE.replace("ignore: {", "ignore: {late: 'rejected, where it is one', ")}
+{NO_LATE}ignore: {{late: "rejected, where it is one"}}
 """
 MORE_KEYS = f"""\
 {HEAD}
@@ -157,7 +174,8 @@ cases:
 domain: {{threshold: threshold > 0}}
 reject:
   - {{when: late, because: the example has no such layers, instead: use others}}
-ignore: {{late: "rejected, where it is one", floor: the example has none}}
+ignore: {{late: "rejected, where it is one"}}
+fix: {{floor: {{to: false, because: the example has none, instead: use others}}}}
 """
 # The case names the node.
 NAMES_THE_NODE = f"""\
@@ -174,7 +192,8 @@ cases:
       because: the example says so
 reject:
   - {{when: late, because: the example has no such layers, instead: use others}}
-ignore: {{late: "rejected, where it is one", floor: the example has none}}
+ignore: {{late: "rejected, where it is one"}}
+fix: {{floor: {{to: false, because: the example has none, instead: use others}}}}
 """
 
 SOFT, LATE = {"soft": True}, {"soft": True, "late": True}
@@ -217,6 +236,9 @@ def data() -> torch.Tensor:
 
 
 def export(converter: Any, layer: nn.Module, path: Path | None = None) -> nir.NIRGraph:
+    for module in layer.modules():
+        if isinstance(module, cells.Cell):
+            module.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AnnotatedWarning)
         exported: nir.NIRGraph = converter.export_to_nir(layer, data()[0], path)
@@ -370,12 +392,13 @@ def test_of_two_layers_with_one_node_the_plain_one_is_no_home_for_the_other(
     key: str, maker: Making
 ) -> None:
     """Written by an export, and by hand."""
-    annotated = EXPORTED_ONLY.replace("floor: zero", f"{key}: zero")
+    word = {"floor": "zero", "reset": "subtract"}[key]
+    annotated = EXPORTED_ONLY.replace("floor: zero", f"{key}: {word}")
     converter = maker.converter({"fire": PLAIN, "subtracting": annotated})
     graph = export(converter, cells.Subtracting(0.5))
     by_hand = export(converter, cells.Fire(0.5))
     assert any(type(m) is cells.Fire for m in converter.import_from_nir(by_hand).modules())
-    neuron(by_hand).metadata[key] = "zero"
+    neuron(by_hand).metadata[key] = word
     for held in (graph, by_hand):
         with pytest.raises(ImportRefused, match=f"metadata says more: {key}"):
             converter.import_from_nir(held)
@@ -394,7 +417,8 @@ cases:
 reject:
   - {{when: late, because: the example has none, instead: use others}}
   - {{when: soft and threshold >= THRESHOLD, because: it is not known, instead: use a smaller one}}
-ignore: {{late: "rejected, where it is one", floor: the example has none}}
+ignore: {{late: "rejected, where it is one"}}
+fix: {{floor: {{to: false, because: the example has none, instead: use others}}}}
 """
 
 
@@ -410,7 +434,8 @@ def test_an_annotation_does_not_bind_where_the_case_does_not_hold(maker: Making)
 
 def test_a_layer_outside_of_all_cases_is_refused(maker: Making) -> None:
     """Whatever the samples of a proof happened to be."""
-    far = f"{ALWAYS}cases:\n  size:\n    - when: threshold < 1e9\n"
+    hard = ALWAYS.replace("v = h - threshold if", "v = 0 if")
+    far = f"{hard}cases:\n  size:\n    - when: threshold < 1e9\n"
     converter = maker.converter({"fire": far})
     export(converter, cells.Subtracting(1e8))
     with pytest.raises(ExportRefused, match=r"of no case that is known: threshold < 1000000000\.0"):

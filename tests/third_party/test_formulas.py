@@ -23,7 +23,9 @@ DT, SIZE = 1e-4, 3
 FORGETTING = """\
 layer: cells.Forgetting
 node: LI
-equation: v <- exp(-1 / tau) * v + x
+step: |
+  v = exp(-1 / tau) * v + x
+  y = v
 state: {v: v}
 start: {v: 0}
 bind: {tau: dt / (1 - exp(-1 / tau)), r: 1 / (1 - exp(-1 / tau)), v_leak: 0}
@@ -39,7 +41,9 @@ reject:
 KEEPING = """\
 layer: cells.Keeping
 node: LI
-equation: v <- kept * v + x
+step: |
+  v = kept * v + x
+  y = v
 state: {v: v}
 start: {v: 0}
 read: {kept: READ}
@@ -209,7 +213,7 @@ def test_what_is_no_number_is_refused(read: str, what: str, maker: Making) -> No
 
 @pytest.mark.parametrize("read", ["inner.kept", "told()", "shares[0]", "getattr(self)"])
 def test_what_is_no_name_is_no_formula(read: str, maker: Making) -> None:
-    assert "keeping.yaml:6:" in maker.problems({"keeping": KEEPING.replace("READ", f"'{read}'")})
+    assert "keeping.yaml:8:" in maker.problems({"keeping": KEEPING.replace("READ", f"'{read}'")})
 
 
 def test_a_domain_without_a_lower_bound(maker: Making) -> None:

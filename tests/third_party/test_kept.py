@@ -17,7 +17,9 @@ SIZE = 3
 GAINED = """\
 layer: cells.Gained
 node: LI
-equation: v <- kept * v + gain * x
+step: |
+  v = kept * v + gain * x
+  y = v
 state: {v: v}
 start: {v: 0}
 bind: {tau: dt / (1 - kept), r: 1 / (1 - kept), v_leak: 0}

@@ -7,6 +7,7 @@ noted, so that a proof knows how far a neuron was from its threshold.
 from __future__ import annotations
 
 import operator
+import math
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -90,6 +91,8 @@ class Arithmetic:
         """A value as this arithmetic has it; what is no number stays as it is."""
         if isinstance(value, bool) or not isinstance(value, (int, float, Fraction, Decimal)):
             return value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise NotComputable(f"{value} is no number to compute with")
         if isinstance(value, Fraction):
             return self._decimal(value) if self.decimal else value
         return Decimal(str(value)) if self.decimal else Fraction(str(value))

@@ -120,6 +120,9 @@ class _Proof:
     # --- from the layer to the node, and back ---
 
     def _variant(self, variant: Variant, starts: _Starts) -> bool:
+        if _has_words_of_its_own(variant):
+            self.tried = True
+            return True
         trial = self.trial(variant)
         if trial is None:
             return self._may_be_said(variant)
@@ -380,6 +383,15 @@ class _Proof:
                 if solved is not None:
                     found[attribute] = arithmetic.value(solved, found)
         return found
+
+
+def _has_words_of_its_own(variant: Variant) -> bool:
+    """Whether a node's metadata tells its reader more than `nir.yaml` has a meaning for.
+
+    What such a word means is its reader's knowledge, and no formula's.
+    """
+    keys = {key for case in variant.cases for key in case.annotate}
+    return any(key != "reset" and not key.endswith("_initial") for key in keys)
 
 
 def _domains(variant: Variant, node: Node) -> dict[str, Expression]:

@@ -165,8 +165,13 @@ class Shapes:
             if name in readable and name in forced and source.chance(0.5):
                 live[name] = live[name] + source.number(-1, 1)  # which the layer reads as another
         parameters = dict(live)
-        for name, formula in readable.items():
-            parameters[name] = source.arithmetic.value(formula, live)
+        try:
+            for name, formula in readable.items():
+                parameters[name] = source.arithmetic.value(formula, live)
+        except Meaningless:
+            raise
+        except NotComputable:  # no layer has such attributes
+            return None
         return Layer(parameters, live)
 
     def _draw(
