@@ -224,10 +224,12 @@ def export(converter: Any, layer: nn.Module, path: Path | None = None) -> nir.NI
 
 
 def run(net: nn.Module) -> torch.Tensor:
+    """The spikes of a network, which is reset afterwards."""
+    given = spikes(net, data(), "s")
     for module in net.modules():
         if hasattr(module, "reset"):
             module.reset()
-    return spikes(net, data(), "s")
+    return given
 
 
 def neuron(graph: nir.NIRGraph) -> Any:

@@ -20,7 +20,7 @@ from torch import nn
 from nir_runtime.exports.preserving import preserved
 from nir_runtime.imports.building import calling, core, memory, state_slots
 from nir_runtime.imports.normalized import Normalized
-from nir_runtime.verifying.sides import Side, evaluated
+from nir_runtime.verifying.sides import Side, evaluated, reset
 
 Tensor = torch.Tensor
 
@@ -131,7 +131,7 @@ def running(side: Side) -> Iterator[Runner]:
     with preserved(side.net, lambda module: not side.ours), evaluated(side.net), torch.no_grad():
         for module in side.net.modules():
             if memory(side.target, module):
-                _reset(module)
+                reset(module)
         for name, layer in side.layers.items():
             layer.register_forward_hook(_noting(runner, name))
         yield runner
@@ -142,18 +142,6 @@ def _noting(runner: Runner, name: str) -> Any:
         runner.note(name, output)
 
     return note
-
-
-def _reset(module: nn.Module) -> None:
-    """Let a layer that remembers forget, if it is one that has a way to."""
-    for name in _RESETS:
-        if callable(reset := getattr(module, name, None)):
-            reset()
-            return
-
-
-_RESETS = ("reset", "reset_mem")
-"""What the method is called that lets a layer forget."""
 
 
 def affordable(side: Side, batch: int, steps: int) -> int:
