@@ -173,7 +173,7 @@ def test_what_a_change_means(tmp_path: Path) -> None:
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     for file, old, new in (
         ("lif_node", "bind: {r: tau}", "bind: {r: tau - 1}"),
-        ("lif_node", "tau: tau > 1", "tau: tau >= 2"),
+        ("lif_node", "tau: tau > 1", "tau: tau >= 1.5"),
         ("cuba_lif_node", "dt / (1 - c_decay)\n", "1 / ((1 - c_decay) / dt)\n"),
     ):
         path = tmp_path / "mappings" / "spikingjelly" / f"{file}.yaml"

@@ -522,12 +522,22 @@ def on_request(
 
 @dataclass(frozen=True)
 class Skipped:
-    """An exporter of layers that need no node: what reaches them passes on."""
+    """An exporter of layers that need no node: what reaches them passes on.
+
+    Attributes:
+        because: why.
+        in_training: what they do in training mode, where that is something else.
+    """
 
     because: str
+    in_training: str = ""
 
     def __call__(self, module: nn.Module, at: ExportSite) -> tuple[()]:
         return ()
+
+    def acts(self, module: nn.Module) -> bool:
+        """Whether a layer does now what it does in training mode; dropping nothing is nothing."""
+        return bool(self.in_training) and module.training and getattr(module, "p", None) != 0
 
 
 @dataclass(frozen=True)

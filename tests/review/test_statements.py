@@ -11,8 +11,8 @@ COMPARED = {
         # as support: what becomes of a layer and of a node
         "layers", "node", "direction", "on_request", "links",
         # as statements
-        "step", "equation", "source", "because", "instead", "read", "attributes", "state", "calls",
-        "part", "fold",
+        "step", "equation", "source", "because", "instead", "in_training", "read", "attributes",
+        "state", "calls", "part", "fold",
         "normalize", "choices", "derive", "time_step", "fix", "options", "ignore", "domain",
         # by themselves
         "reject", "examples",

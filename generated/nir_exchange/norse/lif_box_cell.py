@@ -77,7 +77,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> norse.LIFBoxCell:
         v_leak       = node.v_leak
         v_th         = node.v_threshold
         v_reset      = node.v_reset
-        reset_method = 'reset_value'
+        reset_method = 'reset_value'     where node.metadata tells nothing else
         reset_method = 'reset_subtract'  where node.metadata['reset'] = 'subtract'
     """
     node_tau = at.values("tau")
@@ -95,6 +95,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> norse.LIFBoxCell:
         at.honour("NIR has no field for a reset by subtraction")
         reset_method = "reset_subtract"
     else:
+        at.where("node.metadata tells nothing else")
         reset_method = "reset_value"
     at.start("v", layer=v_leak)
 

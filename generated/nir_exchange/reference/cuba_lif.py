@@ -104,7 +104,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
         v_threshold = node.v_threshold
         v_reset     = node.v_reset
         w_in        = node.w_in
-        reset_by    = 'set'
+        reset_by    = 'set'               where node.metadata tells nothing else
         reset_by    = 'subtract'          where node.metadata['reset'] = 'subtract'
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
@@ -134,6 +134,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> reference.CubaLIF:
         at.honour("NIR has no field for a reset by subtraction that is carried into the next step")
         reset_by = "subtract_carried"
     else:
+        at.where("node.metadata tells nothing else")
         reset_by = "set"
     v_initial = at.initial("v")
     at.start("i", layer=0.0)

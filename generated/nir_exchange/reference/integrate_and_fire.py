@@ -86,7 +86,7 @@ def from_if(node: nir.IF, at: ImportSite) -> reference.IF:
         r           = node.r
         v_threshold = node.v_threshold
         v_reset     = node.v_reset
-        reset_by    = 'set'
+        reset_by    = 'set'               where node.metadata tells nothing else
         reset_by    = 'subtract'          where node.metadata['reset'] = 'subtract'
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
@@ -112,6 +112,7 @@ def from_if(node: nir.IF, at: ImportSite) -> reference.IF:
         at.honour("NIR has no field for a reset by subtraction that is carried into the next step")
         reset_by = "subtract_carried"
     else:
+        at.where("node.metadata tells nothing else")
         reset_by = "set"
     v_initial = at.initial("v")
 

@@ -94,7 +94,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> reference.LIF:
         v_leak      = node.v_leak
         v_threshold = node.v_threshold
         v_reset     = node.v_reset
-        reset_by    = 'set'
+        reset_by    = 'set'               where node.metadata tells nothing else
         reset_by    = 'subtract'          where node.metadata['reset'] = 'subtract'
         reset_by    = 'subtract_next'     where node.metadata['reset'] = 'subtract_next'
         reset_by    = 'subtract_carried'  where node.metadata['reset'] = 'subtract_carried'
@@ -122,6 +122,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> reference.LIF:
         at.honour("NIR has no field for a reset by subtraction that is carried into the next step")
         reset_by = "subtract_carried"
     else:
+        at.where("node.metadata tells nothing else")
         reset_by = "set"
     v_initial = at.initial("v")
 

@@ -91,6 +91,7 @@ def to_nir(module: snntorch.Lapicque, at: ExportSite) -> Chain:
             reset="subtract_next",
         )
     elif reset_mechanism == "none":
+        at.where("reset_mechanism == 'none'")
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
     else:

@@ -114,6 +114,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
             reset="subtract_carried",
         )
     elif reset_mechanism == "none":
+        at.where("reset_mechanism == 'none'")
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
     else:
@@ -127,6 +128,7 @@ def to_nir(module: snntorch.Leaky, at: ExportSite) -> Chain:
     if every(graded_spikes_factor == 1):
         pass
     elif every(graded_spikes_factor != 1):
+        at.where("graded_spikes_factor != 1")
         behind = nir.Scale(scale=at.scalar(graded_spikes_factor))
         then = (*then, behind)
     else:
@@ -187,8 +189,8 @@ def from_lif(node: nir.LIF, at: ImportSite) -> snntorch.Leaky:
 
     mappings/snntorch/leaky.yaml:20::
 
-        reset_mechanism      = 'zero'
-        reset_delay          = False
+        reset_mechanism      = 'zero'             where node.metadata tells nothing else
+        reset_delay          = False              where node.metadata tells nothing else
         reset_mechanism      = 'zero'             where node.metadata['reset_delay'] = True
         reset_delay          = True               where node.metadata['reset_delay'] = True
         reset_mechanism      = 'subtract'         where node.metadata['reset'] = 'subtract_next'
@@ -226,6 +228,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> snntorch.Leaky:
         reset_mechanism = "subtract"
         reset_delay = False
     else:
+        at.where("node.metadata tells nothing else")
         reset_mechanism = "zero"
         reset_delay = False
     at.where("node.r = 1 / (1 - beta) and node.v_leak = 0 and node.v_reset = 0")
@@ -256,8 +259,8 @@ def from_if(node: nir.IF, at: ImportSite) -> snntorch.Leaky:
 
     mappings/snntorch/leaky.yaml:20::
 
-        reset_mechanism      = 'zero'
-        reset_delay          = False
+        reset_mechanism      = 'zero'            where node.metadata tells nothing else
+        reset_delay          = False             where node.metadata tells nothing else
         reset_mechanism      = 'zero'            where node.metadata['reset_delay'] = True
         reset_delay          = True              where node.metadata['reset_delay'] = True
         reset_mechanism      = 'subtract'        where node.metadata['reset'] = 'subtract_next'
@@ -289,6 +292,7 @@ def from_if(node: nir.IF, at: ImportSite) -> snntorch.Leaky:
         reset_mechanism = "subtract"
         reset_delay = False
     else:
+        at.where("node.metadata tells nothing else")
         reset_mechanism = "zero"
         reset_delay = False
     at.where("node.r = 1 / dt and node.v_reset = 0")

@@ -161,6 +161,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
             reset="subtract_carried",
         )
     elif reset_mechanism == "none":
+        at.where("reset_mechanism == 'none'")
         behind = nir.Threshold(threshold=at.scalar(threshold))
         then = (*then, behind)
     else:
@@ -171,12 +172,14 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         )
 
     if all_to_all and linear_features is not None:
+        at.where("all_to_all and linear_features is not None")
         back = nir.Affine(
             weight=at.tensor(module.recurrent.weight),
             bias=at.tensor(module.recurrent.bias),
         )
         feedback = (*feedback, back)
     elif all_to_all and linear_features is None:
+        at.where("all_to_all and linear_features is None")
         back = nir.Conv2d(
             input_shape=at.spatial_shape,
             weight=at.tensor(module.recurrent.weight),
@@ -188,6 +191,7 @@ def to_nir(module: snntorch.RLeaky, at: ExportSite) -> Chain:
         )
         feedback = (*feedback, back)
     elif not all_to_all:
+        at.where("not all_to_all")
         back = nir.Scale(scale=at.tensor(module.recurrent.V))
         feedback = (*feedback, back)
     else:

@@ -140,8 +140,8 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> snntorch.Synaptic:
         alpha           = 1 - dt / node.tau_syn
         beta            = 1 - dt / node.tau_mem
         threshold       = node.v_threshold
-        reset_mechanism = 'zero'
-        reset_delay     = False
+        reset_mechanism = 'zero'      where node.metadata tells nothing else
+        reset_delay     = False       where node.metadata tells nothing else
         reset_mechanism = 'subtract'  where node.metadata['reset'] = 'subtract_next'
         reset_delay     = True        where node.metadata['reset'] = 'subtract_next'
         reset_mechanism = 'subtract'  where node.metadata['reset'] = 'subtract_carried'
@@ -185,6 +185,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> snntorch.Synaptic:
         reset_mechanism = "subtract"
         reset_delay = False
     else:
+        at.where("node.metadata tells nothing else")
         reset_mechanism = "zero"
         reset_delay = False
     at.start("v", layer=0.0)

@@ -95,7 +95,10 @@ DROP_CONNECT_LINEAR = Refused(
     "it means over random samples in evaluation mode too",
     "use layer.Linear behind layer.Dropout",
 )
-DROPOUT = Skipped("it drops in training only, and NIR describes the trained network")
+DROPOUT = Skipped(
+    "it drops in training only, and NIR describes the trained network",
+    in_training="it drops elements at random",
+)
 FEW_SPIKE_NODE = Refused(
     "it codes a number in spikes of several weights, and NIR's neurons send 0 or 1",
     "use a neuron of one threshold, such as IFNode",

@@ -73,7 +73,7 @@ def from_conv1d(node: nir.Conv1d, at: ImportSite) -> layer.Conv1d:
         padding      = single_or_word(node.padding)
         dilation     = single(node.dilation)
         groups       = node.groups
-        bias         = True
+        bias         = True   where node.metadata tells nothing else
         bias         = False  where node.metadata['bias'] = False
         in_channels  = size(node.weight, 1) * node.groups
         out_channels = size(node.weight, 0)
@@ -88,6 +88,7 @@ def from_conv1d(node: nir.Conv1d, at: ImportSite) -> layer.Conv1d:
         at.where("node.metadata['bias'] = False")
         bias = False
     else:
+        at.where("node.metadata tells nothing else")
         bias = True
 
     with at.without_initialization():

@@ -90,8 +90,8 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
         c_decay     = 1 - dt / node.tau_syn
         v_decay     = 1 - dt / node.tau_mem
         v_threshold = node.v_threshold
-        v_reset     = node.v_reset
-        v_reset     = None  where node.metadata['reset'] = 'subtract'
+        v_reset     = node.v_reset  where node.metadata tells nothing else
+        v_reset     = None          where node.metadata['reset'] = 'subtract'
     """
     node_tau_syn = at.uniform("tau_syn")
     node_tau_mem = at.uniform("tau_mem")
@@ -136,6 +136,7 @@ def from_cubalif(node: nir.CubaLIF, at: ImportSite) -> neuron.CUBALIFNode:
         at.demand("v_reset", node_v_reset, 0.0, "0")
         at.start("v", layer=0.0)
     else:
+        at.where("node.metadata tells nothing else")
         v_reset = node_v_reset
         at.start("v", layer=v_reset, node=0.0)
     at.start("i", layer=0.0)

@@ -71,8 +71,8 @@ def from_if(node: nir.IF, at: ImportSite) -> neuron.IFNode:
     mappings/spikingjelly/if_node.yaml:12::
 
         v_threshold = node.v_threshold
-        v_reset     = node.v_reset
-        v_reset     = None  where node.metadata['reset'] = 'subtract'
+        v_reset     = node.v_reset  where node.metadata tells nothing else
+        v_reset     = None          where node.metadata['reset'] = 'subtract'
     """
     node_r = at.uniform("r")
     node_v_reset = at.uniform("v_reset")
@@ -87,6 +87,7 @@ def from_if(node: nir.IF, at: ImportSite) -> neuron.IFNode:
         at.demand("v_reset", node_v_reset, 0.0, "0")
         at.start("v", layer=0.0)
     else:
+        at.where("node.metadata tells nothing else")
         v_reset = node_v_reset
         at.start("v", layer=v_reset)
 

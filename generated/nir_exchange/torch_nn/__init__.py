@@ -58,7 +58,10 @@ ACTIVATION = Refused(
     "NIR has no activation function but the step of Threshold and of spiking neurons",
     "use a spiking neuron in its place",
 )
-DROPOUT = Skipped("it drops in training only, and NIR describes the trained network")
+DROPOUT = Skipped(
+    "it drops in training only, and NIR describes the trained network",
+    in_training="it drops elements at random",
+)
 GROUP_NORM = Refused(
     "each sample is normed by its own statistics, and NIR's weights are the same for all",
     "train with BatchNorm2d, whose statistics are constants in evaluation mode",

@@ -35,7 +35,7 @@ from nir_runtime.exports.traces import Call, Reader, Trace
 from nir_runtime.exports.tracing import trace
 from nir_runtime.imports.building import time_steps
 from nir_runtime.reports.export_report import HOOKS_LEFT_OUT, ExportLog
-from nir_runtime.sites import DEFAULT_OPTIONS, ExportOptions
+from nir_runtime.sites import DEFAULT_OPTIONS, ExportOptions, Skipped
 from nir_runtime.target import Target
 
 
@@ -76,6 +76,7 @@ def export_network(
 
     Warns:
         AnnotatedWarning: layers are exact only for a reader of their nodes' metadata.
+        UserWarning: layers are left out that do something in training mode, in which they are.
     """
     _demand_arguments(net, save_path, dt, options, verify)
     step = _time_step(target, net, dt)
@@ -88,6 +89,7 @@ def export_network(
         log.calls = traced.calls
         if strict:
             _refuse_inexact(traced)
+            _refuse_training(target, traced)
         named = names(traced, net)
         graph = _assembled(traced, named)
         flat = _complete(graph, traced, named)
@@ -104,7 +106,7 @@ def export_network(
     graph.report = log.report
     if save_path is not None:
         files.write(save_path, graph)
-    for category, message in _warnings(traced):
+    for category, message in _warnings(target, traced):
         # Past this function and the converter's export_to_nir, to the user's call.
         warnings.warn(message, category, stacklevel=3)
     return graph
@@ -260,7 +262,28 @@ def _refuse_inexact(trace: Trace) -> None:
         raise ExportRefused(problems)
 
 
-def _warnings(trace: Trace) -> Iterable[tuple[type[Warning], str]]:
+def _in_training(target: Target, trace: Trace) -> list[tuple[str, str]]:
+    """The layers that are left out, and do something in training mode, in which they are."""
+    skipped = ((p, layer, target.exporters.get(type(layer))) for p, layer in trace.skipped.items())
+    return [
+        (path, exporter.in_training)
+        for path, layer, exporter in skipped
+        if isinstance(exporter, Skipped) and exporter.acts(layer)
+    ]
+
+
+def _refuse_training(target: Target, trace: Trace) -> None:
+    problems = [
+        Problem(
+            path, f"it is in training mode, in which {why}", "call net.eval() before the export"
+        )
+        for path, why in _in_training(target, trace)
+    ]
+    if problems:
+        raise ExportRefused(problems)
+
+
+def _warnings(target: Target, trace: Trace) -> Iterable[tuple[type[Warning], str]]:
     """What a user must know about an export that succeeded: category and message."""
     annotated = _annotated(trace.calls)
     if annotated:
@@ -268,4 +291,12 @@ def _warnings(trace: Trace) -> Iterable[tuple[type[Warning], str]]:
         yield (
             AnnotatedWarning,
             f"exact only for a reader of the nodes' metadata (strict=True refuses them):{listed}",
+        )
+    training = _in_training(target, trace)
+    if training:
+        listed = "".join(f"\n  {path}: {why}" for path, why in training)
+        yield (
+            UserWarning,
+            "the graph is of the network in evaluation mode, and these layers are in training mode "
+            f"(strict=True refuses them; call net.eval()):{listed}",
         )

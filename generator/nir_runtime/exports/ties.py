@@ -8,10 +8,12 @@ threshold makes the two the same in the precision in which the layer computes.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import nir
 import numpy as np
+import numpy.typing as npt
 
 from nir_runtime.values import compact
 
@@ -21,12 +23,6 @@ if TYPE_CHECKING:
 Node = TypeVar("Node", bound=nir.NIRNode)
 KEY = "fires_at"
 """The metadata that holds the layer's own threshold."""
-
-COARSEST = 2.0**-7
-"""The largest relative distance of two neighbours in any precision: in bfloat16."""
-
-TINIEST = 2.0**-24
-"""The distance of zero from its neighbour in float16, where that is the largest."""
 
 
 def lowered(node: Node, dtype: torch.dtype) -> Node:
@@ -43,16 +39,36 @@ def lowered(node: Node, dtype: torch.dtype) -> Node:
 
 
 def is_lowered(node: nir.NIRNode) -> bool:
-    """Whether a node's metadata tells a threshold, and its own is the next smaller number."""
+    """Whether a node's metadata tells a threshold, and its own is the next smaller number.
+
+    Someone may have changed the threshold since, and then what the metadata tells is no more.
+    """
     told, held = node.metadata.get(KEY), getattr(node, "v_threshold", None)
     if told is None or held is None:
         return False
     try:
         own = np.broadcast_to(np.asarray(told, dtype=np.float64), np.shape(held))
-    except ValueError:
+    except (TypeError, ValueError):
         return False
-    # Someone may have changed the threshold since, and then what the metadata tells is no more.
-    return bool(np.all(held < own) and np.all(own - held <= COARSEST * np.abs(own) + TINIEST))
+    return any(np.array_equal(held, below) for below in _next_smaller(own))
+
+
+def _next_smaller(numbers: npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
+    """The next smaller numbers in each precision that a layer may compute in."""
+    with np.errstate(all="ignore"):
+        for kind in (np.float64, np.float32, np.float16):
+            held = numbers.astype(kind)
+            yield np.nextafter(held, np.full_like(held, -np.inf)).astype(np.float64)
+        yield _below_in_bfloat16(numbers.astype(np.float32))
+
+
+def _below_in_bfloat16(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The same in bfloat16, which numpy doesn't have: the upper half of a float32."""
+    bits = np.ascontiguousarray(numbers).view(np.uint32).astype(np.int64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    negative = rounded >= 0x8000
+    below = np.where(rounded == 0, 0x8001, rounded + np.where(negative, 1, -1))
+    return (below << 16).astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def restored(node: Node) -> Node:

@@ -133,7 +133,11 @@ class ExportLog:
     def _why(self, layer: nn.Module) -> str:
         """The reason for which a layer needs no node."""
         exporter = self._exporter(layer)
-        return exporter.because if isinstance(exporter, Skipped) else "its output is its input"
+        if not isinstance(exporter, Skipped):
+            return "its output is its input"
+        if exporter.acts(layer):
+            return f"{exporter.because}; it is in training mode, in which {exporter.in_training}"
+        return exporter.because
 
     def _exporter(self, layer: nn.Module | None) -> Exporter | None:
         exporters = self.target.exporters

@@ -39,8 +39,24 @@ class Row:
 def stated(function: Callable[..., object] | None) -> tuple[Row, ...]:
     """The table in a generated function's docstring; nothing for another function."""
     text = inspect.unwrap(function).__doc__ if function is not None else None
-    matches = map(_ROW.fullmatch, (text or "").splitlines())
+    matches = map(_ROW.fullmatch, _joined((text or "").splitlines()))
     return tuple(Row(m["name"], m["text"], m["where"] or "") for m in matches if m)
+
+
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """Lines in which a condition that stands below its formula is behind it again."""
+    held = ""
+    for line in lines:
+        if held and len(line) - len(line.lstrip()) > len(held) - len(held.lstrip()) == _TABLE:
+            held += ("  " if line.lstrip().startswith("where ") else " ") + line.strip()
+            continue
+        yield held
+        held = line
+    yield held
+
+
+_TABLE = 8
+"""By how much a row of the table is indented."""
 
 
 def applied(rows: Iterable[Row], cases: Iterable[str]) -> Iterator[Row]:

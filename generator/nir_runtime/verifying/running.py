@@ -23,7 +23,7 @@ from nir_runtime.exports.preserving import preserved
 from nir_runtime.imports.building import calling, core, memory, state_slots
 from nir_runtime.imports.normalized import Normalized
 from nir_runtime.reports.stated import system
-from nir_runtime.verifying.sides import Side, evaluated
+from nir_runtime.verifying.sides import Side, evaluated, reset
 
 Tensor = torch.Tensor
 
@@ -68,7 +68,7 @@ class Runner:
         self._state = None
         for module in self.side.net.modules():
             if memory(self.side.target, module):
-                _reset(module)
+                reset(module)
 
     def run(self, x: Mapping[str, Tensor]) -> Seen:
         """Go on for some steps, of inputs [T, N, *features] by their names."""
@@ -190,18 +190,6 @@ def _noting_compared(runner: Runner, name: str, neuron: SpikingSystem) -> Any:
         return fired(old, charged)
 
     return noting
-
-
-def _reset(module: nn.Module) -> None:
-    """Let a layer that remembers forget, if it is one that has a way to."""
-    for name in _RESETS:
-        if callable(reset := getattr(module, name, None)):
-            reset()
-            return
-
-
-_RESETS = ("reset", "reset_mem")
-"""What the method is called that lets a layer forget."""
 
 
 def affordable(side: Side, batch: int, steps: int) -> int:

@@ -21,8 +21,9 @@ from nir_runtime.contract.primitives import SPIKING
 from nir_runtime.errors import AnnotatedWarning, InvalidArgument, PackageMissing, Problem
 from nir_runtime.exports.layout import layout_of
 from nir_runtime.exports.observing import layers_of_nodes
+from nir_runtime.exports.preserving import preserved
 from nir_runtime.exports.tracing import takes_time
-from nir_runtime.imports.building import graph_names
+from nir_runtime.imports.building import graph_names, memory
 from nir_runtime.target import Target
 from nirgen.mapping.problems import did_you_mean
 
@@ -171,7 +172,7 @@ def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt:
     target = converter.TARGET
     what = "the network" if graph_names(net) is None else "the import"
     several = _axes(target, net) == 2
-    with warnings.catch_warnings(), evaluated(net):
+    with warnings.catch_warnings(), evaluated(net), at_its_start(target, net):
         warnings.simplefilter("ignore", AnnotatedWarning)  # what differs by it is found
         loops = not several and takes_time(target, net, tuple(example), dt)
         given = tuple(x if loops else x[:1] if several else x[0] for x in example)
@@ -182,6 +183,32 @@ def of_network(net: nn.Module, converter: Converter, example: Sequence[Any], dt:
 
 def _flat(graph: nir.NIRGraph) -> Flat:
     return without_ports(shapes.infer(thin_copy(graph)))
+
+
+@contextlib.contextmanager
+def at_its_start(target: Target, net: nn.Module) -> Iterator[None]:
+    """Inside, a network has been reset; afterwards it is where it was."""
+    with preserved(net, lambda module: _remembers(target, module)):
+        for module in net.modules():
+            if _remembers(target, module):
+                reset(module)
+        yield
+
+
+def _remembers(target: Target, module: nn.Module) -> bool:
+    return bool(memory(target, module)) or target.way(type(module)) is not None
+
+
+def reset(module: nn.Module) -> None:
+    """Let a layer that remembers forget, if it is one that has a way to."""
+    for name in _RESETS:
+        if callable(forget := getattr(module, name, None)):
+            forget()
+            return
+
+
+_RESETS = ("reset", "reset_mem")
+"""What the method is called that lets a layer forget."""
 
 
 @contextlib.contextmanager

@@ -239,7 +239,7 @@ class _Exporter:
         return call("at.refuse", quote(what), quote(advice), before="raise ")
 
     def _case(self, case: Case) -> Iterator[Statement]:
-        if case.part.bind:  # for the report, which shows the formulas that applied
+        if case.part.bind or case.links:  # for the report, which shows the formulas that applied
             yield call("at.where", quote(show(case.when)))
         yield from self._linked(case.links)
         if case.node is not None:

@@ -204,7 +204,8 @@ def _without_node(mapping: LayerMapping) -> tuple[str, ...]:
     """The definition of an exporter that makes no node, and why."""
     name = mapping.stem.upper()
     if mapping.direction == "skip":
-        statement = call("Skipped", quote(mapping.because), before=f"{name} = ")
+        training = {"in_training": quote(mapping.in_training)} if mapping.in_training else {}
+        statement = call("Skipped", quote(mapping.because), before=f"{name} = ", **training)
     else:
         reasons = quote(mapping.because), quote(mapping.instead)
         statement = call("Refused", *reasons, before=f"{name} = ")
@@ -434,4 +435,6 @@ def _aligned(rows: Iterator[Row]) -> Iterator[str]:
                 WIDTH - 8,
                 initial_indent=" " * (left + 5),
                 subsequent_indent=" " * (left + 11),
+                break_long_words=False,
+                break_on_hyphens=False,
             )

@@ -8,7 +8,7 @@ that a node must meet, and they tell the cases apart.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import product
 
@@ -60,12 +60,16 @@ class Inversion:
 
 @dataclass(frozen=True)
 class CaseInverse:
-    """One case backwards: parameters that its guard fixes, and what is left of the guard."""
+    """One case backwards: parameters that its guard fixes, and what is left of the guard.
+
+    `otherwise` says that it is for nodes of which metadata tells none of the other cases.
+    """
 
     case: Case
     given: Mapping[str, Constant]
     inversion: Inversion
     guard: Expression | None
+    otherwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,10 @@ def _invert_choice(
     choice: Choice, node: Node, parameters: frozenset[str], known: frozenset[str]
 ) -> ChoiceInverse:
     cases = [c for c in choice.cases if c.node in (None, node.name) and c.imported]
+    told = any(case.metadata for case in cases)
+    inverted = (_invert_case(case, node, parameters, known) for case in cases)
     return ChoiceInverse(
-        choice, tuple(_invert_case(case, node, parameters, known) for case in cases)
+        choice, tuple(replace(c, otherwise=told and not c.case.metadata) for c in inverted)
     )
 
 

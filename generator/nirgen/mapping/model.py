@@ -427,6 +427,7 @@ class LayerMapping:
         on_request: the option with which an import makes this layer before any other.
         direction: `both`; `export` where no import makes this layer; `skip` where no node is
             needed, `refuse` where none exists; and why (`because`, `instead`).
+        in_training: what a layer that is skipped does in training mode.
         attributes: arrays of a live layer that formulas may name, and the attributes they are in.
         links: the nodes around the layer's own, if it becomes several.
         fold: whether the node is merged into the layer before, where that is linear.
@@ -450,6 +451,7 @@ class LayerMapping:
     direction: str
     because: str
     instead: str
+    in_training: str
     on_request: str | None
     read: Mapping[str, Expression]
     attributes: Mapping[str, str]

@@ -465,6 +465,7 @@ def _layer_mapping(entries: _Entries) -> LayerMapping:
         direction=direction,
         because=because,
         instead=entries.text("instead", required=direction == "refuse"),
+        in_training=entries.text("in_training"),
         on_request=entries.text("on_request") or None,
         read=entries.formulas("read"),
         attributes=entries.texts("attributes"),

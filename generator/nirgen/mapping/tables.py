@@ -121,6 +121,8 @@ def where(case: CaseInverse) -> str:
     if not conditions and case.guard is not None:
         solved = {s.parameter: s.formula for s in case.inversion.solved}
         conditions = [show(simpler(substitute(case.guard, solved)))]
+    if not conditions and case.otherwise:
+        conditions = ["node.metadata tells nothing else"]
     return " and ".join(conditions)
 
 

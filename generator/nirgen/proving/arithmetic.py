@@ -6,8 +6,8 @@ noted, so that a proof knows how far a neuron was from its threshold.
 
 from __future__ import annotations
 
-import operator
 import math
+import operator
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager

@@ -129,6 +129,8 @@ class Shapes:
             return None
         for _ in range(ATTEMPTS):
             layer = self._attempt(forced, source)
+            if layer is None:
+                continue
             if self._is_mapped(layer, source.arithmetic) and all(
                 holds(case.when, layer.parameters, source.arithmetic) for case in variant.cases
             ):
@@ -138,7 +140,9 @@ class Shapes:
     def any(self, source: Source) -> Layer | None:
         """A layer of which the mapping speaks, whatever its cases; None where chance found none."""
         layer = self._attempt({}, source)
-        return layer if self._is_mapped(layer, source.arithmetic) else None
+        if layer is None or not self._is_mapped(layer, source.arithmetic):
+            return None
+        return layer
 
     def are_contradictory(self, variant: Variant, arithmetic: Arithmetic) -> bool:
         """Whether no layer is of all cases of a variant, as their guards say."""
@@ -154,7 +158,7 @@ class Shapes:
         told = [guard for guard in guards if names(guard) and names(guard) <= set(values)]
         return all(holds(guard, values, arithmetic) for guard in told)
 
-    def _attempt(self, forced: Mapping[str, Any], source: Source) -> Layer:
+    def _attempt(self, forced: Mapping[str, Any], source: Source) -> Layer | None:
         live = _surroundings(source)
         readable = {n: f for n, f in self.mapping.read.items() if _is_computable(f, source)}
         own = {name for formula in readable.values() for name in names(formula)}

@@ -94,6 +94,6 @@ def number(value: Any) -> str:
         return repr(value)
     if isinstance(value, (Fraction, Decimal)):
         text = f"{float(value):.6g}"
-        exact = Fraction(text) == Fraction(value)
+        exact = text not in ("inf", "-inf") and Fraction(text) == Fraction(value)
         return text if exact else f"~{text}"
     return str(value)

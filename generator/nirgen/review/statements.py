@@ -233,7 +233,7 @@ def _words(mapping: LayerMapping) -> Iterator[tuple[Key, Row]]:
         for variable, reason in part.starts_elsewhere.items():
             yield ELSEWHERE, Row(f"{variable}: {reason}")
     texts = {"source": mapping.source, _WHY.get(mapping.direction, "why"): mapping.because}
-    texts |= {"instead": mapping.instead}
+    texts |= {"instead": mapping.instead, "in training mode": mapping.in_training}
     texts |= {f"why {name} is ignored": reason for name, reason in mapping.ignore.items()}
     texts |= {f"why {name} is fixed": fixed.because for name, fixed in mapping.fix.items()}
     texts |= {f"instead of {name}": fixed.instead for name, fixed in mapping.fix.items()}

@@ -68,8 +68,8 @@ def from_lif(node: nir.LIF, at: ImportSite) -> cells.Boxed:
 
         tau_inv = 1 / node.tau
         level   = node.v_threshold
-        left    = 'nothing'
-        left    = 'rest'  where node.metadata['reset'] = 'subtract'
+        left    = 'nothing'  where node.metadata tells nothing else
+        left    = 'rest'     where node.metadata['reset'] = 'subtract'
     """
     node_tau = at.uniform("tau")
     node_r = at.uniform("r")
@@ -93,6 +93,7 @@ def from_lif(node: nir.LIF, at: ImportSite) -> cells.Boxed:
         at.honour("NIR has no field for it")
         left = "rest"
     else:
+        at.where("node.metadata tells nothing else")
         left = "nothing"
     at.start("v", layer=0.0)
 
