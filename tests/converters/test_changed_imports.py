@@ -27,6 +27,7 @@ from nir_exchange import norse, reference, snntorch, spikingjelly
 from nir_runtime.errors import ExportRefused, ImportRefused
 from nir_runtime.imports.normalized import Normalized
 from tests.nodes import DT, SPIKING, graphs, inputs_for, neurons, single
+from tests.resetting import reset
 from tests.whole import assert_close
 
 SIZE = 4
@@ -56,6 +57,7 @@ def imported(way: str, graph: nir.NIRGraph, dt: float = DT) -> Any:
 
 def exported(way: str, module: nn.Module, graph: nir.NIRGraph, dt: float = DT) -> nir.NIRGraph:
     x = inputs_for(graph, 1, 1, 0)
+    reset(module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         examples = tuple(torch.from_numpy(x[name][0]) for name in sorted(x))

@@ -342,7 +342,7 @@ SHOWN: dict[str, dict[str, Make]] = {
     "AvgPool2d": {
         **WINDOWS, **PADDED, **TIME, "divisor_override other than None": with_(divisor_override=3),
     },
-    "BatchNorm1d": {**NORMS, **IN_PLACE, "bias other than True": with_(bias=False)},
+    "BatchNorm1d": {**NORMS, **IN_PLACE, **TIME, "bias other than True": with_(bias=False)},
     "layer.BatchNorm2d": {
         **NORMS,
         "alpha": of_other_class(TDBN, alpha=2.0),

@@ -30,6 +30,7 @@ from nir_runtime.contract import reference as modules
 from nir_runtime.errors import ExportRefused, InvalidArgument, InvalidGraph, TimeStepWarning
 from nir_runtime.functions import step_in
 from tests.nodes import single
+from tests.resetting import reset
 
 STEPS, IN, OUT = 120, 5, 7
 USUAL = {"spikingjelly": 1e-4, "snntorch": 1e-4, "norse": 1e-3, "reference": 1e-4}
@@ -84,6 +85,7 @@ def spikes_of(net: nn.Module, carries: bool) -> torch.Tensor:
 
 
 def exported(framework: str, net: nn.Module, size: int = IN, **options: Any) -> nir.NIRGraph:
+    reset(net)
     return CONVERTERS[framework].export_to_nir(net, torch.rand(2, size).double(), **options)
 
 

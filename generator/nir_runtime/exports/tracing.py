@@ -396,8 +396,10 @@ class _Tracer:
             self._problem_of(layer, complaint)
         through = self.step.modules.is_traced_through
         for change in found.changes():
-            if change.module is not None and not through(change.module):
-                self._problem_of(change.module, unchanging.changed(change.name))
+            module = change.module
+            if module is None or through(module) or change.name in memory(self.target, module):
+                continue  # memories are looked after, where layers keep them
+            self._problem_of(module, unchanging.changed(change.name))
         for layer in self.step.modules.layers:
             for complaint in unchanging.written_tensors(layer, self.effects):
                 self._problem_of(layer, complaint)
