@@ -187,6 +187,7 @@ class _Modules:
 
     Attributes:
         layers: the modules that are converted, and not run.
+        called: those, and the modules that call them.
         has_users_code: whether there is a module that runs another's code than torch's, the
             framework's or ours.
     """
@@ -199,8 +200,10 @@ class _Modules:
             for graph in net.modules()
             if isinstance(graph, fx.GraphModule) and graph_names(graph) is not None
             for module in graph.modules()
+            if isinstance(module, fx.GraphModule) and _calls_layers_only(module)
         }
         self.layers: list[nn.Module] = []
+        self.called: list[nn.Module] = []
         self._users: set[int] = set()
         self._sort()
         self.has_users_code = bool(self._users)
@@ -210,8 +213,11 @@ class _Modules:
         pending, seen = [self.net], {id(self.net)}
         while pending:
             module = pending.pop()
+            self.called.append(module)
             if not self.is_traced_through(module):
                 self.layers.append(module)
+                if isinstance(getattr(module, "dynamics", None), Recurrent):
+                    self.called += [inner for inner in module.modules() if inner is not module]
                 continue
             if self._runs_users_code(module):
                 self._users.add(id(module))
@@ -344,7 +350,7 @@ class _Tracer:
 
     def _observed(self, found: Snapshot, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the network returns; where a user's code runs, that is watched."""
-        modules = (*self.net.modules(), *found.unregistered)
+        modules = (*self.step.modules.called, *found.unregistered)
         for module in modules:
             if (own := vars(module).get(_OWN_CALL)) is not None and not _is_compiled(own):
                 self._problem_of(module, overrides.replaced("its call", type(module).__name__))
@@ -714,6 +720,9 @@ class _Tracer:
         yield from overrides.tensors_of_another_kind(module)
         if type(module) in self.target.exporters:
             yield from overrides.other_functions(module)
+        if isinstance(module, Normalized):
+            yield from overrides.replaced_methods(module.neuron)
+            yield from overrides.other_functions(module.neuron)
         if self.step.modules.has_users_code:
             yield from self.first_calls.complaints(module, self.hidden.names(module))
             yield from unchanging.written_tensors(module, self.effects)
@@ -951,6 +960,15 @@ def _takes(operation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
 def _autocast(device: str) -> bool:
     """Whether layers run in another precision than their own."""
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _calls_layers_only(module: fx.GraphModule) -> bool:
+    """Whether a module of torch.fx runs what its graph says, in functions of torch's."""
+    if not within(type(module).__mro__[1].__module__, ("torch",)):
+        return False
+    functions = (node.target for node in module.graph.nodes if node.op == "call_function")
+    ours = ("torch", "operator", "_operator", "builtins", "nir_runtime")
+    return all(within(getattr(f, "__module__", None) or "", ours) for f in functions)
 
 
 def _has_own_call(cls: type[nn.Module]) -> bool:
