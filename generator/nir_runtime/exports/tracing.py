@@ -214,12 +214,13 @@ class _Modules:
         while pending:
             module = pending.pop()
             self.called.append(module)
-            if not self.is_traced_through(module):
+            held = isinstance(module, (nn.ModuleList, nn.ModuleDict))  # which have no forward
+            if not held and not self.is_traced_through(module):
                 self.layers.append(module)
                 if isinstance(getattr(module, "dynamics", None), Recurrent):
                     self.called += [inner for inner in module.modules() if inner is not module]
                 continue
-            if self._runs_users_code(module):
+            if not held and self._runs_users_code(module):
                 self._users.add(id(module))
             children = [m for m in module.children() if id(m) not in seen]
             seen.update(map(id, children))
