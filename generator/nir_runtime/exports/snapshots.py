@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from nir_runtime.exports.places import within
 from nir_runtime.exports.signals import Signal
@@ -150,6 +150,9 @@ class Snapshot:
         for name, value in module.__dict__.items():
             self._pending.append((value, module, "" if name in _REGISTRIES else name))
         self._keep_code_of(type(module), module)
+        for function in _functions_in(module):
+            self._users.add(_top(function.__module__))
+            self._pending.append((function, module, function.__name__))
 
     def _look_further(self) -> None:
         """Keep what was found, and find what it leads to."""
@@ -244,6 +247,13 @@ class Snapshot:
 def _top(module: str | None) -> str:
     """The top-level package of a module."""
     return (module or "").partition(".")[0]
+
+
+def _functions_in(module: nn.Module) -> Iterator[types.FunctionType]:
+    """The Python functions that a module of torch.fx calls."""
+    if isinstance(module, fx.GraphModule):
+        targets = (node.target for node in module.graph.nodes if node.op == "call_function")
+        yield from (t for t in targets if isinstance(t, types.FunctionType))
 
 
 def _names_in(code: types.CodeType) -> Iterator[str]:

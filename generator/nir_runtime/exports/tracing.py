@@ -965,7 +965,8 @@ def _autocast(device: str) -> bool:
 
 def _calls_layers_only(module: fx.GraphModule) -> bool:
     """Whether a module of torch.fx runs what its graph says, in functions of torch's."""
-    if not within(type(module).__mro__[1].__module__, ("torch",)):
+    own = itertools.takewhile(lambda cls: cls is not fx.GraphModule, type(module).__mro__)
+    if not all(within(cls.__module__, ("torch",)) for cls in own):
         return False
     functions = (node.target for node in module.graph.nodes if node.op == "call_function")
     ours = ("torch", "operator", "_operator", "builtins", "nir_runtime")
