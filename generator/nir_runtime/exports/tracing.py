@@ -267,6 +267,7 @@ class _Step:
         layout, dt, options: as `trace` has them.
         chains: what layers were converted into, by the layer and what reached it.
         checked: the classes that were looked at, and what is wrong with them.
+        looked_at: the layers that were compared with their classes, by their ids.
         has_global_hooks: whether hooks run beside all modules.
     """
 
@@ -276,6 +277,7 @@ class _Step:
     options: ExportOptions
     chains: dict[Any, tuple[ExportSite, Chain | None]] = field(default_factory=dict)
     checked: dict[type[nn.Module], list[Complaint]] = field(default_factory=dict)
+    looked_at: set[int] = field(default_factory=set)
     has_global_hooks: bool = field(default_factory=hooks.has_global_hooks)
 
 
@@ -713,6 +715,15 @@ class _Tracer:
             yield demands.under(mode)
         yield from demands.wrong_axes(self.target, self.layout, module, x)
         yield from demands.weights_of_hooks(module)
+        if id(module) not in self.step.looked_at:  # what changes later is seen below
+            self.step.looked_at.add(id(module))
+            yield from self._instance_complaints(module)
+        if self.step.modules.has_users_code:
+            yield from self.first_calls.complaints(module, self.hidden.names(module))
+            yield from unchanging.written_tensors(module, self.effects)
+
+    def _instance_complaints(self, module: nn.Module) -> Iterator[Complaint]:
+        """What a layer has otherwise than its class, which is what the mapping is of."""
         if isinstance(self._exporter(module), Refused):
             return  # what the mapping says of the class is enough
         yield from self._class_complaints(type(module))
@@ -724,9 +735,6 @@ class _Tracer:
         if isinstance(module, Normalized):
             yield from overrides.replaced_methods(module.neuron)
             yield from overrides.other_functions(module.neuron)
-        if self.step.modules.has_users_code:
-            yield from self.first_calls.complaints(module, self.hidden.names(module))
-            yield from unchanging.written_tensors(module, self.effects)
 
     def _class_complaints(self, cls: type[nn.Module]) -> list[Complaint]:
         """What is wrong with a layer's class."""
