@@ -202,11 +202,17 @@ def new_layer(cls: type[nn.Module]) -> nn.Module | None:
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
+    # Some classes list their instances: this one, which may be half made, is none of the user's.
+    lists = [v for base in cls.__mro__ for v in vars(base).values() if isinstance(v, list)]
+    before = [list(held) for held in lists]
     with same_random_numbers():
         try:
             return cls(**dict.fromkeys(needed, 1))
         except Exception:
             return None
+        finally:
+            for held, found in zip(lists, before, strict=True):
+                held[:] = found
 
 
 def inner_modules(

@@ -997,7 +997,7 @@ def _called_by(
     """
     before = [(vars(module), vars(module).get(_OWN_CALL)) for module in modules]
     for module in modules:
-        vars(module)[_OWN_CALL] = functools.partial(_own_call, call, module)
+        vars(module)[_OWN_CALL] = functools.partial(_own_call, call, module, threading.get_ident())
     try:
         yield
     finally:
@@ -1019,7 +1019,11 @@ def _is_compiled(call: Any) -> bool:
 def _own_call(
     call: Callable[[nn.Module, Sequence[Any], Mapping[str, Any]], Any],
     module: nn.Module,
+    thread: int,
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
+    if threading.get_ident() != thread:  # another thread's modules run as ever
+        return module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
     return call(module, args, kwargs)
