@@ -11,6 +11,7 @@ OPEN = {
     "re-export: v_reset of the neurons": "SpikingJelly's import in volts keeps its first start",
     "re-export: the node that a module remembers": "an edited node is taken for the file's",
     "evasion: a weight for one step, in a thread": "only `verify` sees what other threads write",
+    "random: time": "the clock shows only where two traces differ by it",
     "object: a weight in a numpy array": "only `verify` sees what NumPy writes through old views",
     "hidden: v is read from the neuron behind": "refused, but the neuron isn't named",
     "parameter: p, for one step": "refused, but Norse's p is another tuple afterwards",
