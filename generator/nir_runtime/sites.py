@@ -266,12 +266,15 @@ class ExportSite(Features):
         """
         held = getattr(layer, kept, None)
         told = None if self.reset_value is None else self.reset_value(layer, kept)
-        start: Any = usual if numbers.is_nothing(told) else numbers.as_values(told)
+        start: Any = usual
+        if not numbers.is_nothing(told):
+            start = None if isinstance(told, torch.Tensor) else numbers.as_values(told)
         if start is None or not np.isfinite(start).all() or not fits(np.asarray(start), self.shape):
             raise self.refuse(
-                f"{kept} starts at {numbers.describe(told)}, and NIR's nodes start at a number, or "
-                "one for each neuron",
-                "set another reset value",
+                f"{kept} is reset to {numbers.describe(told)}; a number is needed: layers go on "
+                "from a tensor only where it has the shape of their input, batch included, and a "
+                "graph has no batch",
+                "set one number as its reset value",
             )
         if not numbers.is_nothing(held) and not numbers.is_everywhere(held, start):
             raise self.refuse(

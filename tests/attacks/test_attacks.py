@@ -30,16 +30,10 @@ OPEN = {
     "refused, but Norse's p is another tuple afterwards": (
         "parameter: p, for one step, NorseLoop [norse]",
     ),
-    "a start of the batch's shape is no feature's": (
-        "start: set_reset_value with a tensor, JellySteps [spikingjelly]",
-        "start: set_reset_value with a tensor, JellyLoop [spikingjelly]",
-        "start: set_reset_value with a tensor, JellyMulti [spikingjelly]",
-    ),
     "no importer takes a synapse that starts elsewhere": (
         "start: v of a CUBALIFNode [spikingjelly]",
     ),
-    "snnTorch's mem lasts from call to call": (
-        "start: the first step goes without a state, and mem is left over [snntorch]",
+    "it goes on from call to call, as its graph does, and the attack starts the graph anew": (
         "start: the first step goes without a state, call after call [snntorch]",
     ),
     "refused, though the layer then fires as NIR's nodes do": (

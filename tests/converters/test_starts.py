@@ -70,19 +70,16 @@ def test_a_reset_value_is_annotated(name: str) -> None:
         assert torch.equal(spikes(imported, data(), "s"), expected)
 
 
-def test_a_reset_value_for_each_neuron_is_annotated() -> None:
+@pytest.mark.parametrize("shape", [(), (1,), (SIZE,), (1, SIZE), (2, SIZE)])
+def test_a_tensor_to_reset_to_is_refused(shape: tuple[int, ...]) -> None:
+    """SpikingJelly drops it where it isn't of the input's shape, and starts at v_reset."""
     net = neuron.IFNode(v_threshold=1.5).double()
-    net.set_reset_value(
-        "v", torch.linspace(0, 1, SIZE, dtype=torch.float64).expand(2, SIZE).clone()
-    )
+    net.set_reset_value("v", torch.full(shape, 0.75, dtype=torch.float64))
     functional.reset_net(net)
-    with pytest.raises(ExportRefused, match="a number, or one for each neuron"):
-        export(net)  # it has a batch
-    net.set_reset_value("v", torch.linspace(0, 1, SIZE, dtype=torch.float64))
-    functional.reset_net(net)
-    graph = export(net)
-    (node,) = (n for n in graph.nodes.values() if isinstance(n, nir.IF))
-    assert np.allclose(node.metadata["v_initial"], np.linspace(0, 1, SIZE))
+    with pytest.raises(ExportRefused, match="a number is needed"):
+        export(net)
+    net(torch.zeros(2, SIZE, dtype=torch.float64))
+    assert torch.equal(net.v, torch.full((2, SIZE), 0.75 if shape == (2, SIZE) else 0.0).double())
 
 
 def test_a_reset_potential_that_was_changed_afterwards() -> None:
@@ -195,6 +192,30 @@ def test_a_state_that_the_caller_keeps_is_none_of_the_layers() -> None:
     net(data().float())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AnnotatedWarning)
+        snntorch_converter.export_to_nir(net, data().float(), dt=DT)
+
+
+def test_a_state_that_nobody_gives_is_the_layers() -> None:
+    """snnTorch's layers go on from their own, where they are given none."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.leaky = snntorch.Leaky(0.9)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mem, out = None, []
+            for step in x:
+                spk, mem = self.leaky(step, mem)
+                out.append(spk)
+            return torch.stack(out)
+
+    net = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AnnotatedWarning)
+        snntorch_converter.export_to_nir(net, data().float(), dt=DT)
+    net.leaky.mem = torch.full((2, SIZE), -3.0)
+    with pytest.raises(ExportRefused, match="leaky: mem is left over"):
         snntorch_converter.export_to_nir(net, data().float(), dt=DT)
 
 

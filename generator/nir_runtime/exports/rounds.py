@@ -119,6 +119,11 @@ class Rounds:
             if layer.single and not (remembers or layer.continues or whole_sequence):
                 yield layer.module
 
+    def starts_by_itself(self, module: nn.Module, given: Sequence[Any]) -> bool:
+        """Whether a layer starts from what it has, for it is given no state."""
+        gets_state = bool(signals_in(given)) or any(True for _ in _tensors(given))
+        return self.calling(module).remembers or not gets_state
+
     def started_elsewhere(self, given: Sequence[Any], call: Call | None) -> Iterator[Complaint]:
         """A first call with a state of the network's own making that isn't where NIR starts."""
         own = [tensor for tensor in _tensors(given) if tensor.numel()]

@@ -488,7 +488,7 @@ class _Tracer:
             return self.rounds.returned(module, self.rounds.note(module, x, y), y)
         y = self.rounds.again(module, x)
         if y is None:
-            y = self._converted(module, x)
+            y = self._converted(module, x, self.rounds.starts_by_itself(module, given))
             for complaint in self.rounds.started_elsewhere(given, self.record.last()):
                 self.problem(*complaint)
         y = self.rounds.note(module, x, y)
@@ -535,10 +535,10 @@ class _Tracer:
             self.complaints.take(refusal.problems)
             return x.guess()
 
-    def _converted(self, module: nn.Module, x: Signal) -> Signal:
+    def _converted(self, module: nn.Module, x: Signal, by_itself: bool) -> Signal:
         """The signal behind a mapped layer."""
         try:
-            site, chain = self._converted_once(module, x)
+            site, chain = self._converted_once(module, x, by_itself)
             features = None if chain is None else _features(chain, x.features)
         except ExportRefused as refusal:
             self.complaints.take(refusal.problems)
@@ -555,12 +555,14 @@ class _Tracer:
             return x
         return self._chained(module, site, chain, features, x)
 
-    def _converted_once(self, module: nn.Module, x: Signal) -> tuple[ExportSite, Chain | None]:
+    def _converted_once(
+        self, module: nn.Module, x: Signal, by_itself: bool
+    ) -> tuple[ExportSite, Chain | None]:
         """What a layer is converted into, and where; as in the step before, if there was one."""
         reached = (id(module), x.features, x.leading.shape, x.dtype, x.binary)
         if self.earlier and reached in self.step.chains:
             return self.step.chains[reached]
-        site = self._site(module, x)
+        site = self._site(module, x, by_itself)
         chain = self._chain(module, site, x.dtype)
         for complaint in self._inner_complaints(module, x, chain):
             self.problem(*complaint)
@@ -588,8 +590,14 @@ class _Tracer:
         nodes = (*chain.before, chain.node, *chain.then, *chain.feedback)
         return overrides.inner_modules(self.target, module, nodes, node_of, are_equal)
 
-    def _site(self, module: nn.Module, x: Signal) -> ExportSite:
-        """The place where a layer reads `x`. One that takes several axes itself merges them."""
+    def _site(self, module: nn.Module, x: Signal, by_itself: bool = True) -> ExportSite:
+        """The place where a layer reads `x`. One that takes several axes itself merges them.
+
+        Args:
+            module: the layer.
+            x: what it reads.
+            by_itself: whether it starts from what it has, and not from what it is given.
+        """
         own, seen = own_axes(self.target, module), len(x.leading.shape)
         return ExportSite(
             path=self.complaints.place(module),
@@ -599,7 +607,7 @@ class _Tracer:
             binary=x.binary,
             training=module.training,
             layer=module,
-            remembers=self.rounds.calling(module).remembers,
+            remembers=by_itself,
             reset_value=self.target.reset_value,
             options=self.options,
         )
