@@ -160,12 +160,10 @@ def other_functions(module: nn.Module) -> Iterator[Complaint]:
 
 def tensors_of_another_kind(module: nn.Module) -> Iterator[Complaint]:
     """Parameters and buffers of a class of tensors that may compute something else."""
-    for name, tensor in (
-        *module._parameters.items(),
-        *module._buffers.items(),
-        *vars(module).items(),
-    ):
-        if isinstance(tensor, torch.Tensor) and type(tensor) not in _TENSORS:
+    held = (module._parameters, module._buffers, vars(module))
+    tensors = [(n, v) for values in held for n, v in values.items() if isinstance(v, torch.Tensor)]
+    for name, tensor in tensors:
+        if type(tensor) not in _TENSORS:
             yield (
                 f"its {name} is a {class_name(type(tensor))}, a tensor of a class of its own that "
                 "may compute something else",

@@ -31,6 +31,11 @@ class Recording:
         self._calls.append(call)
         return (self.inputs + len(self._calls) - 1,)
 
+    @property
+    def count(self) -> int:
+        """How many calls there were so far."""
+        return len(self._calls)
+
     def last(self) -> Call | None:
         """The last call."""
         return self._calls[-1] if self._calls else None

@@ -60,14 +60,20 @@ class Rounds:
         self.target = target
         self.most = 0
         self._earlier = earlier
+        self._callings: dict[int, Calling] = {}
         self._recorder = recorder
         self._layers: dict[int, _Layer] = {}
 
     def calling(self, module: nn.Module) -> Calling:
         """How a layer is called."""
-        if self.target.way(type(module)) == FED_BACK:
-            return taken_apart("y, state = layer(x, state)")
-        return calling(self.target, module)
+        known = self._callings.get(id(module))
+        if known is None:
+            if self.target.way(type(module)) == FED_BACK:
+                known = taken_apart("y, state = layer(x, state)")
+            else:
+                known = calling(self.target, module)
+            self._callings[id(module)] = known
+        return known
 
     def variables(self, module: nn.Module) -> tuple[str, ...]:
         """The state that a layer has itself."""

@@ -282,6 +282,28 @@ class _Step:
 
 
 @dataclass(frozen=True)
+class _Done:
+    """A call of a layer that became one node.
+
+    Attributes:
+        module: the layer.
+        read: what told what it read from other signals.
+        call: the node.
+        features: those behind it.
+    """
+
+    module: nn.Module
+    read: tuple[Any, ...]
+    call: Call
+    features: Shape
+
+
+def _telling(x: Signal) -> tuple[Any, ...]:
+    """What tells a signal from others, of this step or another."""
+    return x.sources, x.features, x.leading, x.dtype, x.binary, x.uncertain
+
+
+@dataclass(frozen=True)
 class _Earlier:
     """The step before, and what it left behind."""
 
@@ -294,6 +316,8 @@ class _Tracer:
 
     Attributes:
         later: the trace of the next step, which what is left of this one is handed to.
+        done: by the order of the layers' calls, those that became one node.
+        behind_last: the features behind the last node.
     """
 
     def __init__(self, step: _Step, earlier: _Earlier | None = None) -> None:
@@ -303,6 +327,8 @@ class _Tracer:
         self.layout, self.dt, self.options = step.layout, step.dt, step.options
         self.earlier = earlier
         self.later: _Tracer | None = None
+        self.done: list[_Done | None] = []
+        self.behind_last: Shape = ()
         self.record = Recording(inputs=0)
         not_users = ("torch", "nir", "nir_runtime", *target.packages)
         self.complaints = Complaints(self.net, not_users)
@@ -455,6 +481,12 @@ class _Tracer:
 
     def _layer(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What a layer returns, which is converted, not executed."""
+        position = len(self.done)
+        self.done.append(None)
+        if self.earlier and len(args) == 1 and not kwargs:
+            y = self._as_before(position, module, args[0])
+            if y is not None:
+                return y
         signals = [x for x in signals_in((args, kwargs)) if not isinstance(x, Held)]
         if not signals:
             self.problem(*demands.OF_A_CONSTANT)
@@ -472,7 +504,28 @@ class _Tracer:
             self.problem(*complaint)
         if way and not self.rounds.variables(module):
             return self._contained(way, module, x, given)
-        return self._at_its_step(module, x, given)
+        if not self.step.modules.has_users_code:
+            return self._at_its_step(module, x, given)
+        calls, read = self.record.count, _telling(x)
+        y = self._at_its_step(module, x, given)
+        call = self.record.last()
+        if call is not None and self.record.count == calls + 1 and not given:
+            self.done[position] = _Done(module, read, call, self.behind_last)
+        return y
+
+    def _as_before(self, position: int, module: nn.Module, x: Any) -> Any:
+        """What a layer returns that the step before called so, too; None if it was otherwise."""
+        earlier = self.earlier.tracer.done if self.earlier else []
+        done = earlier[position] if position < len(earlier) else None
+        if done is None or not isinstance(x, Signal) or x.recorder is not self:
+            return None
+        if module is not done.module or _telling(x) != done.read:
+            return None
+        for complaint in self.hidden.before_call(module):
+            self.problem(*complaint)
+        y = self.rounds.note(module, x, self._behind(done.call, x, done.features))
+        self.hidden.after_call(module, y, self.rounds.last_call(module))
+        return self.rounds.returned(module, y, y)
 
     def _at_its_step(self, module: nn.Module, x: Signal, given: list[Any]) -> Any:
         """What a layer returns at this step of time; it is converted at the first."""
@@ -566,7 +619,8 @@ class _Tracer:
         chain = self._chain(module, site, x.dtype)
         for complaint in self._inner_complaints(module, x, chain):
             self.problem(*complaint)
-        self.step.chains[reached] = site, chain
+        if self.step.modules.has_users_code:  # or else there is one step only
+            self.step.chains[reached] = site, chain
         return site, chain
 
     def _inner_complaints(
@@ -674,6 +728,7 @@ class _Tracer:
 
     def _behind(self, call: Call, x: Signal, features: Shape) -> Signal:
         """The signal behind a node that reads `x`."""
+        self.behind_last = features
         if isinstance(call.node, nir.Delay):
             x.memory.tensors += 1  # it keeps what it is given
         return x.successor(
