@@ -70,6 +70,11 @@ class Chain:
     then: tuple[nir.NIRNode, ...] = ()
     feedback: tuple[nir.NIRNode, ...] = ()
 
+    @property
+    def nodes(self) -> tuple[nir.NIRNode, ...]:
+        """All of them."""
+        return (*self.before, self.node, *self.then, *self.feedback)
+
 
 class Features:
     """What formulas say of the features that reach a layer or node; all follows from `shape`."""

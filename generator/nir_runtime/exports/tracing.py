@@ -620,7 +620,9 @@ class _Tracer:
         for complaint in self._inner_complaints(module, x, chain):
             self.problem(*complaint)
         if self.step.modules.has_users_code:  # or else there is one step only
-            self.step.chains[reached] = site, chain
+            _, first = self.step.chains.setdefault(reached, (site, chain))
+            for complaint in unchanging.other_numbers(first, chain):
+                self.problem(*complaint)
         return site, chain
 
     def _inner_complaints(
@@ -641,8 +643,7 @@ class _Tracer:
                 return None
             return None if made is None else made.node
 
-        nodes = (*chain.before, chain.node, *chain.then, *chain.feedback)
-        return overrides.inner_modules(self.target, module, nodes, node_of, are_equal)
+        return overrides.inner_modules(self.target, module, chain.nodes, node_of, are_equal)
 
     def _site(self, module: nn.Module, x: Signal, by_itself: bool = True) -> ExportSite:
         """The place where a layer reads `x`. One that takes several axes itself merges them.

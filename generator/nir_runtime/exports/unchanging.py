@@ -11,9 +11,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from nir_runtime.exports.demands import Complaint
+from nir_runtime.exports.recording import other_fields
 from nir_runtime.exports.side_effects import SideEffects
 from nir_runtime.exports.signals import Signal
 from nir_runtime.exports.snapshots import same
+from nir_runtime.sites import Chain
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _ASIDE = ("_compiled_call_impl", "_memories", *_REGISTRIES)
@@ -62,6 +64,14 @@ def written_tensors(layer: nn.Module, effects: SideEffects) -> Iterator[Complain
         if line is not None:
             what, advice = changed(name)
             yield f"{what} ({line})", advice
+
+
+def other_numbers(first: Chain | None, now: Chain | None) -> Iterator[Complaint]:
+    """What a layer is converted into now, and wasn't at its first call in the same step."""
+    if first is None or now is None:
+        return
+    for a, b in zip(first.nodes, now.nodes, strict=True):
+        yield from (changed(name) for name in other_fields(a, b))
 
 
 def _tensors(layer: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
